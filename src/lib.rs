@@ -1,0 +1,15 @@
+//! Headwater: real-time enrichment of marketing events on Kafka. One record that grows from topic to topic.
+//!
+//! # Layout
+//!
+//! See the modules, bottom to top.
+
+pub mod agent;
+pub mod cli;
+pub mod clock;
+pub mod codec;
+pub mod config;
+pub mod event;
+pub mod expr;
+pub mod secret;
+pub mod topology;

@@ -1,0 +1,6 @@
+//! YAML → checked [`Topology`]: parse, resolve, check, place. Pure.
+
+pub mod codes;
+mod model;
+
+pub use model::*;

@@ -1,0 +1,277 @@
+//! The checked topology: what the rest of the program works from. Every name is resolved, every default filled in.
+
+use std::{sync::Arc, time::Duration};
+
+use crate::{
+    event::{Path, Type, Value},
+    expr::Condition,
+    secret::Secret,
+};
+
+/// A checked topology. Made by [`super::load`]; there is no other way to one.
+#[derive(Debug, Clone)]
+pub struct Topology {
+    /// Prefix of every topic, group and metric.
+    pub name: Arc<str>,
+    /// Hash of the file's text, short enough to read aloud; stands in every record.
+    pub version: Arc<str>,
+    pub source: SourceSpec,
+    pub services: Vec<ServiceSpec>,
+    /// In dependency order; ties in the order of the file. The order of a record's parts.
+    pub agents: Vec<AgentSpec>,
+    pub stages: Vec<StageSpec>,
+    pub triggers: Vec<TriggerSpec>,
+    pub destinations: Vec<DestinationSpec>,
+    pub sinks: Vec<SinkSpec>,
+}
+
+/// Where raw events come from.
+#[derive(Debug, Clone)]
+pub struct SourceSpec {
+    pub topic: Arc<str>,
+    /// The first that is set is the record's key.
+    pub key: Vec<Path>,
+    /// Window of the duplicate check; `None` is off.
+    pub dedup: Option<Duration>,
+    /// The raw topic is already keyed and partitioned as intake would: intake runs inside the first stage.
+    pub keyed: bool,
+    pub start: Start,
+}
+
+/// Where the intake group begins when it is new.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    Beginning,
+    End,
+}
+
+/// What an agent calls: connection, quota, breaker, cache.
+#[derive(Debug, Clone)]
+pub struct ServiceSpec {
+    pub name: Arc<str>,
+    pub kind: ServiceKind,
+    /// Of the whole cluster; a worker gets its share.
+    pub rate_limit: Option<Rate>,
+    pub batch: Option<BatchSpec>,
+    pub cache: Option<CacheSpec>,
+    pub breaker: BreakerSpec,
+    /// A request that has just failed is not sent again for so long.
+    pub failure_ttl: Duration,
+    /// Requests under way at once from one process.
+    pub concurrency: usize,
+}
+
+#[derive(Debug, Clone)]
+pub enum ServiceKind {
+    HubSpot(HubSpotSpec),
+    Http(HttpSpec),
+    /// Parsed and checked; `run` refuses it in this version, by this type name.
+    Later { kind: Arc<str> },
+}
+
+#[derive(Debug, Clone)]
+pub struct HubSpotSpec {
+    pub token: Secret,
+    /// `https://api.hubapi.com` unless overridden (tests, proxies).
+    pub base_url: String,
+    /// HubSpot's `idProperty`: which property the agent's input holds. `None` is the record id.
+    pub id_property: Option<String>,
+}
+
+#[derive(Debug, Clone)]
+pub struct HttpSpec {
+    /// GET, POST, PUT.
+    pub method: String,
+    /// `{name}` is replaced by the agent's input of that name, percent-encoded.
+    pub url: String,
+    pub headers: Vec<(String, Secret)>,
+    /// JSON text whose string values may hold `{name}`.
+    pub body: Option<serde_json::Value>,
+    pub auth: Option<Auth>,
+    /// Result name → JSON pointer.
+    pub result: Vec<(Arc<str>, String)>,
+}
+
+#[derive(Debug, Clone)]
+pub enum Auth {
+    Bearer(Secret),
+    Basic { username: String, password: Secret },
+    Header { name: String, value: Secret },
+}
+
+/// So many in so long: `100/10s`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Rate {
+    pub count: u32,
+    pub per: Duration,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BatchSpec {
+    pub max: usize,
+    pub wait: Duration,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CacheSpec {
+    pub ttl: Duration,
+    /// How long past its time to live a value may still serve as a fallback.
+    pub stale: Duration,
+    /// How long a not-found is remembered.
+    pub not_found: Duration,
+    pub entries: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BreakerSpec {
+    /// Opens after so many failures in a row.
+    pub failures: u32,
+    /// Probes after so long, doubling up to ten times as long.
+    pub open: Duration,
+}
+
+/// One agent: who depends on what, deadlines, fallbacks.
+#[derive(Debug, Clone)]
+pub struct AgentSpec {
+    pub name: Arc<str>,
+    pub kind: AgentKind,
+    /// Indexes of the agents it reads from or is declared `after`, ascending.
+    pub deps: Vec<usize>,
+    /// Input name → where it reads.
+    pub input: Vec<(Arc<str>, Path)>,
+    /// The part's fields, in order: of the schema, and of `Part::fields`.
+    pub output: Vec<OutputField>,
+    /// Runs only where this is true; otherwise `skipped: condition`.
+    pub when: Option<Condition>,
+    /// Runs only with consent to this purpose; otherwise `skipped: consent`.
+    pub consent: Option<Arc<str>>,
+    /// From "inputs are there" to "fields are there", everything included.
+    pub deadline: Duration,
+    /// Per attempt.
+    pub timeout: Duration,
+    /// Attempts after the first.
+    pub retry: u32,
+    /// In order; none left is `failed`.
+    pub fallback: Vec<Fallback>,
+    /// Older records are `skipped: overdue`.
+    pub skip_older_than: Option<Duration>,
+}
+
+/// A field of a part.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OutputField {
+    pub name: Arc<str>,
+    pub ty: Type,
+    /// The service's name for it (HubSpot property, result name); the field's own name by default.
+    pub from: Arc<str>,
+}
+
+#[derive(Debug, Clone)]
+pub enum AgentKind {
+    GeoIp { database: std::path::PathBuf },
+    UserAgent,
+    /// Calls the service of that index.
+    Function { service: usize },
+    LeadScore(LeadScoreSpec),
+    /// Parsed and checked; `run` refuses it in this version, by this type name.
+    Later { kind: Arc<str> },
+}
+
+#[derive(Debug, Clone)]
+pub struct LeadScoreSpec {
+    pub rules: Vec<ScoreRule>,
+    pub floor: Option<f64>,
+    pub cap: Option<f64>,
+    /// `decay.half_life`; `run` refuses it in this version.
+    pub half_life: Option<Duration>,
+}
+
+#[derive(Debug, Clone)]
+pub struct ScoreRule {
+    pub add: f64,
+    pub when: Condition,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Fallback {
+    /// A cached value within its stale bound.
+    Cache,
+    /// Sentiment by VADER.
+    Lexicon,
+    /// Fixed values, by field index.
+    Values(Vec<(usize, Value)>),
+    /// A copy of the record goes to the dead letters; the event itself goes on as failed.
+    DeadLetter,
+}
+
+/// One stage: agents placed together, with their topics.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StageSpec {
+    pub name: Arc<str>,
+    /// Indexes into `Topology::agents`, ascending.
+    pub agents: Vec<usize>,
+    /// The topic it reads; its consumer group bears the same name.
+    pub input: Arc<str>,
+    pub output: Arc<str>,
+}
+
+#[derive(Debug, Clone)]
+pub struct TriggerSpec {
+    pub campaign: Arc<str>,
+    pub when: Condition,
+    pub consent: Option<Arc<str>>,
+    /// `run` refuses it in this version.
+    pub cooldown: Option<Duration>,
+    pub expires: Option<Duration>,
+    /// Indexes into `Topology::destinations`.
+    pub destinations: Vec<usize>,
+    pub payload: Vec<(Arc<str>, Path)>,
+}
+
+#[derive(Debug, Clone)]
+pub struct DestinationSpec {
+    pub name: Arc<str>,
+    pub kind: DestinationKind,
+    pub rate_limit: Option<Rate>,
+    pub timeout: Duration,
+    /// Calls under way at once.
+    pub concurrency: usize,
+    /// While the destination works, one trigger is retried for so long.
+    pub retry_for: Duration,
+    /// While it is down, a trigger older than this is a dead letter.
+    pub give_up: Duration,
+    /// Whether private and loopback addresses may be called.
+    pub allow_private: bool,
+}
+
+#[derive(Debug, Clone)]
+pub enum DestinationKind {
+    Webhook {
+        url: Secret,
+        /// Standard Webhooks secret, `whsec_…` or plain text.
+        secret: Option<Secret>,
+        headers: Vec<(String, Secret)>,
+    },
+    /// Parsed and checked; `run` refuses it in this version, by this type name.
+    Later { kind: Arc<str> },
+}
+
+/// Parsed and checked; `run` refuses sinks in this version.
+#[derive(Debug, Clone)]
+pub struct SinkSpec {
+    pub name: Arc<str>,
+    pub kind: Arc<str>,
+    pub from: Vec<Arc<str>>,
+}
+
+impl Topology {
+    /// `<name>.<suffix>`: every topic and group of ours.
+    pub fn topic(&self, suffix: &str) -> String {
+        format!("{}.{suffix}", self.name)
+    }
+
+    /// The agents' names in the order of the parts.
+    pub fn agent_names(&self) -> Vec<Arc<str>> {
+        self.agents.iter().map(|agent| agent.name.clone()).collect()
+    }
+}

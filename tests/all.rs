@@ -1,0 +1,1 @@
+//! Every integration test, linked once. One module per subject.
