@@ -1,0 +1,357 @@
+//! A stage's work on one partition: its ledger, its events in order, and the trial of records that kill.
+//!
+//! ```text
+//!            first record              ledger committed                      1,000 alone and well
+//! Opening ──────────────────▶ Opening ──────────────────▶ Normal ◀──────────────────────────────── Alone
+//!                             (announced)                    │ killed three times without progress   ▲
+//!                                                            └───────────── next life ───────────────┘
+//! ```
+//!
+//! Before a task takes in its first record it commits its ledger with one more take-over; whatever is done sets the
+//! count back to 0. A partition whose count reaches [`Task::TRIAL`] is redone one record at a time, each announced in
+//! the ledger before it is touched: the record that kills again is known in the next life, and goes to the dead letters.
+
+use super::{
+    batch::LedgerEntry,
+    ledger::{Ledger, LedgerError, MAX_OPEN, Stamp},
+    order::{Flight, Order},
+};
+
+/// Whether the next record may be taken in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Room {
+    /// Take it in.
+    Go,
+    /// An earlier life did it: pass it over.
+    Known,
+    /// Keep it and ask again after something was released or committed.
+    Wait,
+    /// It has killed its worker again and again: take it in as a dead letter, without touching what is inside.
+    Condemned,
+}
+
+/// How carefully records are taken in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trial {
+    /// Nothing taken in yet; the next record announces the take-over first.
+    Opening { announced: bool },
+    Normal,
+    /// One at a time, so many more.
+    Alone { left: usize, announced: Option<i64> },
+}
+
+struct Entry<W> {
+    offset: i64,
+    work: W,
+}
+
+/// One partition's task.
+pub struct Task<W> {
+    partition: i32,
+    stamp: Stamp,
+    ledger: Ledger,
+    order: Order<Entry<W>>,
+    trial: Trial,
+    /// Died in the trial of the first record that is not done.
+    condemn_first: bool,
+    /// The ledger says something that is not committed yet.
+    dirty: bool,
+    /// The ledger that opens the task or announces a trial is on its way.
+    announcing: bool,
+    max_in_flight: usize,
+}
+
+impl<W> Task<W> {
+    /// Take-overs without progress after which records are redone alone.
+    pub const TRIAL: u32 = 3;
+    /// Stands in a ledger while its first record is redone alone.
+    const TRYING: u32 = 4;
+
+    /// Resumes from what is committed. The error says that the metadata was no ledger: work beyond the offset repeats.
+    pub fn resume(
+        partition: i32,
+        committed: i64,
+        metadata: &[u8],
+        fresh: Stamp,
+        max_in_flight: usize,
+    ) -> (Self, Option<LedgerError>) {
+        let (ledger, mut stamp, error) = match Ledger::decode(metadata, committed, fresh.tag) {
+            Ok((ledger, stamp)) => (ledger, stamp, None),
+            Err(error) => (Ledger::starting_at(committed), fresh, (!metadata.is_empty()).then_some(error)),
+        };
+        let condemn_first = stamp.takeovers >= Self::TRYING;
+        let trial = if stamp.takeovers >= Self::TRIAL {
+            Trial::Alone { left: MAX_OPEN, announced: None }
+        } else {
+            Trial::Opening { announced: false }
+        };
+        stamp.takeovers = (stamp.takeovers + 1).min(Self::TRIAL);
+        stamp.chain = fresh.chain;
+        let max_in_flight = max_in_flight.clamp(1, MAX_OPEN);
+        let task = Task {
+            partition,
+            stamp,
+            ledger,
+            order: Order::default(),
+            trial,
+            condemn_first,
+            dirty: false,
+            announcing: false,
+            max_in_flight,
+        };
+        (task, error)
+    }
+
+    /// Asks for the record at `offset`. May change the ledger: see [`Task::is_dirty`].
+    pub fn admit(&mut self, offset: i64) -> Room {
+        if offset < self.ledger.next() {
+            return Room::Known;
+        }
+        if self.ledger.open() >= self.max_in_flight || !self.ledger.has_room(offset) {
+            return Room::Wait;
+        }
+        if self.ledger.is_done(offset) {
+            return Room::Known;
+        }
+        if std::mem::take(&mut self.condemn_first) {
+            return Room::Condemned;
+        }
+        match &mut self.trial {
+            Trial::Normal => Room::Go,
+            Trial::Opening { announced: false } => {
+                self.trial = Trial::Opening { announced: true };
+                self.announce();
+                Room::Wait
+            }
+            Trial::Opening { announced: true } if self.announcing => Room::Wait,
+            Trial::Opening { announced: true } => {
+                self.trial = Trial::Normal;
+                Room::Go
+            }
+            Trial::Alone { .. } if self.ledger.open() > 0 => Room::Wait,
+            Trial::Alone { announced, .. } if *announced == Some(offset) => {
+                if self.announcing { Room::Wait } else { Room::Go }
+            }
+            Trial::Alone { announced, .. } => {
+                *announced = Some(offset);
+                self.stamp.takeovers = Self::TRYING;
+                self.announce();
+                Room::Wait
+            }
+        }
+    }
+
+    fn announce(&mut self) {
+        self.dirty = true;
+        self.announcing = true;
+    }
+
+    /// Passes over a record that is [`Room::Known`].
+    pub fn pass(&mut self, offset: i64) {
+        if self.ledger.advance(offset + 1) {
+            self.dirty = true;
+        }
+    }
+
+    /// Takes in an admitted record. Says whether it is the first of its key.
+    pub fn push(&mut self, offset: i64, key: u64, work: W) -> (Flight, bool) {
+        self.ledger.take_in(offset);
+        self.order.push(key, Entry { offset, work })
+    }
+
+    /// The work of a flight under way.
+    pub fn get_mut(&mut self, flight: Flight) -> Option<&mut W> {
+        self.order.get_mut(flight).map(|entry| &mut entry.work)
+    }
+
+    /// The flight's work is finished.
+    pub fn ready(&mut self, flight: Flight) {
+        self.order.ready(flight);
+    }
+
+    /// The next event that leaves, in its key's order: its offset is done from here on, so its outputs belong into the
+    /// same batch as the next [`Task::entry`]. With it the flight that is now the first of its key.
+    pub fn release(&mut self) -> Option<(i64, W, Option<Flight>)> {
+        let (entry, next) = self.order.pop()?;
+        self.ledger.done(entry.offset);
+        self.dirty = true;
+        self.stamp.takeovers = match &mut self.trial {
+            Trial::Alone { left, announced } if *left > 1 => {
+                (*left, *announced) = (*left - 1, None);
+                Self::TRIAL
+            }
+            _ => {
+                self.trial = Trial::Normal;
+                0
+            }
+        };
+        Some((entry.offset, entry.work, next))
+    }
+
+    /// The consumer stands at `position` and delivered nothing since the last record.
+    pub fn advance(&mut self, position: i64) {
+        if self.ledger.advance(position) {
+            self.dirty = true;
+        }
+    }
+
+    /// The control topic was obeyed up to this offset.
+    pub fn set_epoch(&mut self, epoch: i64) {
+        if epoch > self.stamp.epoch {
+            self.stamp.epoch = epoch;
+            self.dirty = true;
+        }
+    }
+
+    /// Whether the ledger has something to commit.
+    pub fn is_dirty(&self) -> bool {
+        self.dirty
+    }
+
+    /// Whether work waits for the ledger to be committed.
+    pub fn is_announcing(&self) -> bool {
+        self.announcing
+    }
+
+    /// The ledger as it is to be committed now, with everything released so far.
+    pub fn entry(&mut self) -> LedgerEntry {
+        self.dirty = false;
+        LedgerEntry {
+            partition: self.partition,
+            offset: self.ledger.base(),
+            metadata: self.ledger.encode(&self.stamp),
+        }
+    }
+
+    /// A batch with this task's ledger was committed: what was announced in it may begin.
+    pub fn committed(&mut self) {
+        if !self.dirty {
+            self.announcing = false;
+        }
+    }
+
+    /// Offsets taken in and not released.
+    pub fn open(&self) -> usize {
+        self.ledger.open()
+    }
+
+    /// The first offset that is not done.
+    pub fn base(&self) -> i64 {
+        self.ledger.base()
+    }
+
+    /// One past the last offset taken in.
+    pub fn next(&self) -> i64 {
+        self.ledger.next()
+    }
+
+    /// How carefully records are taken in.
+    pub fn trial(&self) -> Trial {
+        self.trial
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FRESH: Stamp = Stamp { tag: 7, chain: 1, epoch: 0, takeovers: 0 };
+
+    fn commit(task: &mut Task<&'static str>) -> LedgerEntry {
+        let entry = task.entry();
+        task.committed();
+        entry
+    }
+
+    /// A life that dies after taking in what it may; gives what it left committed.
+    fn life(committed: i64, metadata: &str) -> (LedgerEntry, Vec<(i64, Room)>) {
+        let (mut task, _) = Task::resume(0, committed, metadata.as_bytes(), FRESH, 1_000);
+        let mut entry = LedgerEntry { partition: 0, offset: committed, metadata: metadata.to_owned() };
+        let mut taken = Vec::new();
+        for offset in 0..3 {
+            let mut room = task.admit(offset);
+            if room == Room::Wait && task.is_dirty() {
+                entry = commit(&mut task);
+                room = task.admit(offset);
+            }
+            taken.push((offset, room));
+            if room != Room::Go {
+                break;
+            }
+            task.push(offset, offset as u64, "kills");
+        }
+        (entry, taken)
+    }
+
+    #[test]
+    fn a_record_that_kills_three_times_is_tried_alone_and_then_condemned() {
+        let (mut entry, taken) = life(0, "");
+        assert_eq!(taken, [(0, Room::Go), (1, Room::Go), (2, Room::Go)]);
+        for _ in 0..2 {
+            entry = life(entry.offset, &entry.metadata).0;
+        }
+        let (entry, taken) = life(entry.offset, &entry.metadata);
+        assert_eq!(taken, [(0, Room::Go), (1, Room::Wait)], "the fourth life goes one by one");
+        let (_, taken) = life(entry.offset, &entry.metadata);
+        assert_eq!(taken, [(0, Room::Condemned)]);
+    }
+
+    #[test]
+    fn a_take_over_of_an_idle_partition_counts_nothing() {
+        let (mut entry, _) = life(0, "");
+        let (task, _) = Task::<()>::resume(0, entry.offset, entry.metadata.as_bytes(), FRESH, 10);
+        assert!(!task.is_dirty(), "nothing arrived, nothing is said");
+        entry = life(entry.offset, &entry.metadata).0;
+        let (_, stamp) = Ledger::decode(entry.metadata.as_bytes(), 0, FRESH.tag).unwrap();
+        assert_eq!(stamp.takeovers, 2);
+    }
+
+    #[test]
+    fn progress_sets_the_count_back() {
+        let (entry, _) = life(0, "");
+        let (mut task, _) = Task::resume(0, entry.offset, entry.metadata.as_bytes(), FRESH, 10);
+        assert_eq!(task.admit(0), Room::Wait);
+        commit(&mut task);
+        assert_eq!(task.admit(0), Room::Go);
+        let (flight, first) = task.push(0, 1, "well");
+        assert!(first);
+        task.ready(flight);
+        assert_eq!(task.release().map(|left| left.0), Some(0));
+        let entry = commit(&mut task);
+        assert_eq!(entry.offset, 1);
+        let (_, stamp) = Ledger::decode(entry.metadata.as_bytes(), 1, FRESH.tag).unwrap();
+        assert_eq!(stamp.takeovers, 0);
+    }
+
+    #[test]
+    fn after_enough_records_alone_the_task_is_normal_again() {
+        let text = Ledger::starting_at(0).encode(&Stamp { takeovers: 3, ..FRESH });
+        let (mut task, _) = Task::resume(0, 0, text.as_bytes(), FRESH, 10);
+        for offset in 0..MAX_OPEN as i64 {
+            assert_eq!(task.admit(offset), Room::Wait);
+            commit(&mut task);
+            assert_eq!(task.admit(offset), Room::Go);
+            let (flight, _) = task.push(offset, 1, "well");
+            assert_eq!(task.admit(offset + 1), Room::Wait);
+            task.ready(flight);
+            task.release();
+        }
+        assert_eq!(task.trial(), Trial::Normal);
+        assert_eq!(task.admit(MAX_OPEN as i64), Room::Go);
+    }
+
+    #[test]
+    fn the_bound_on_flights_stops_intake_until_one_is_released() {
+        let text = Ledger::starting_at(0).encode(&FRESH);
+        let (mut task, _) = Task::resume(0, 0, text.as_bytes(), FRESH, 2);
+        task.admit(0);
+        commit(&mut task);
+        assert_eq!(task.admit(0), Room::Go);
+        let (first, _) = task.push(0, 1, "a");
+        task.push(1, 2, "b");
+        assert_eq!(task.admit(2), Room::Wait);
+        task.ready(first);
+        task.release();
+        assert_eq!(task.admit(2), Room::Go);
+    }
+}
