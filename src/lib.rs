@@ -12,5 +12,7 @@ pub mod config;
 pub mod engine;
 pub mod event;
 pub mod expr;
+pub mod kafka;
 pub mod secret;
 pub mod topology;
+pub mod worker;

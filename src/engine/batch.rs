@@ -51,6 +51,17 @@ impl Outputs {
         Ok(self.records.push_mut(output))
     }
 
+    /// Where it ends now, for [`Outputs::reset`].
+    pub fn mark(&self) -> Mark {
+        Mark { bytes: self.arena.len(), records: self.records.len() }
+    }
+
+    /// Drops what was added since the mark.
+    pub fn reset(&mut self, mark: Mark) {
+        self.arena.truncate(mark.bytes);
+        self.records.truncate(mark.records);
+    }
+
     /// Every record with its key and value.
     pub fn iter(&self) -> impl Iterator<Item = (&Output, &[u8], &[u8])> {
         self.records
@@ -77,6 +88,13 @@ impl Outputs {
         self.arena.clear();
         self.records.clear();
     }
+}
+
+/// A place in [`Outputs`] to go back to.
+#[derive(Debug, Clone, Copy)]
+pub struct Mark {
+    bytes: usize,
+    records: usize,
 }
 
 /// Why a record was not added.

@@ -56,7 +56,7 @@ pub enum After {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Waiting { until: Instant, then: Step },
-    Busy,
+    Busy(Step),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,11 +91,11 @@ impl Commit {
     /// [`Next::Commit`] and [`Next::CommitAgain`] nothing follows until the outcome is told.
     pub fn next(&mut self, now: Instant, gathered: bool) -> Next {
         match self.state {
-            State::Busy => Next::Nothing,
+            State::Busy(_) => Next::Nothing,
             State::Waiting { then: Step::Commit, .. } if !gathered => Next::Nothing,
             State::Waiting { until, .. } if until > now => Next::At(until),
             State::Waiting { then, .. } => {
-                self.state = State::Busy;
+                self.state = State::Busy(then);
                 match then {
                     Step::Initialise => Next::Initialise,
                     Step::Commit => Next::Commit,
@@ -142,12 +142,20 @@ impl Commit {
 
     /// Whether a transaction or an initialisation is under way.
     pub fn is_busy(&self) -> bool {
-        self.state == State::Busy
+        matches!(self.state, State::Busy(_))
     }
 
-    /// Whether a producer is ready and nothing waits to be committed again.
-    pub fn is_ready(&self) -> bool {
-        matches!(self.state, State::Waiting { then: Step::Commit, .. })
+    /// Whether the next step is to make a producer.
+    pub fn needs_producer(&self) -> bool {
+        matches!(self.state, State::Waiting { then: Step::Initialise, .. })
+    }
+
+    /// Whether work may be taken in: not between doubt and the resumption from what is committed.
+    pub fn takes_work(&self) -> bool {
+        !matches!(
+            self.state,
+            State::Waiting { then: Step::Initialise, .. } | State::Busy(Step::Initialise)
+        )
     }
 
     /// Exponential with full jitter.
@@ -207,7 +215,7 @@ mod tests {
             now += BACKOFF_LIMIT;
             assert_eq!(commit.next(now, true), Next::Initialise);
             commit.initialised(now, false, 0.5);
-            assert!(!commit.is_ready());
+            assert!(!commit.takes_work());
         }
         now += BACKOFF_LIMIT;
         assert_eq!(commit.next(now, true), Next::Initialise);

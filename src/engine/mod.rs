@@ -13,9 +13,26 @@ mod ledger;
 mod order;
 mod task;
 
-pub use batch::{Batch, LedgerEntry, Output, Outputs, PushError};
+use std::hash::{DefaultHasher, Hasher};
+
+
+pub use batch::{Batch, LedgerEntry, Mark, Output, Outputs, PushError};
 pub use commit::{After, Commit, Next, Verdict};
 pub use dag::{Dag, Progress};
 pub use ledger::{Ledger, LedgerError, MAX_OPEN, MAX_SPAN, Stamp};
 pub use order::{Flight, Order};
 pub use task::{Room, Task, Trial};
+
+/// The hash of a record's key that keeps its events in order inside a process.
+pub fn hash_key(key: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(key);
+    hasher.finish()
+}
+
+/// 32 bits of (cluster id, topic id, partition): tells a partition from one of the same name elsewhere or recreated.
+pub fn partition_tag(cluster: &str, topic_id: &[u8; 16], partition: i32) -> u32 {
+    let tag = crc32c::crc32c(cluster.as_bytes());
+    let tag = crc32c::crc32c_append(tag, topic_id);
+    crc32c::crc32c_append(tag, &partition.to_be_bytes())
+}

@@ -1,0 +1,15 @@
+//! The only home of rdkafka: consumer, producer, transactions, admin, settings.
+
+mod consumer;
+mod error;
+mod input;
+mod producer;
+mod raw;
+mod settings;
+
+pub use consumer::{Assignment, Change, CommitGate, Queue, StageConsumer, is_out_of_range};
+pub use error::KafkaError;
+pub use input::{Headers, Input, OwnedInput};
+pub use producer::{DeadLetterProducer, Refusal, TransactionOutcome, Transactor};
+pub use raw::GroupMember;
+pub use settings::client_config;
