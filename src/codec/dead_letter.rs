@@ -138,9 +138,29 @@ impl<'de> Visitor<'de> for Seed {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<DeadLetter, A::Error> {
         const NAMES: [&str; 23] = [
-            "id", "failed_at", "stage", "code", "class", "message", "agents", "destination", "producer", "attempts",
-            "replays", "event_id", "topic", "partition", "offset", "timestamp", "schema_id", "traceparent", "preview",
-            "key", "value", "value_sha256", "headers",
+            "id",
+            "failed_at",
+            "stage",
+            "code",
+            "class",
+            "message",
+            "agents",
+            "destination",
+            "producer",
+            "attempts",
+            "replays",
+            "event_id",
+            "topic",
+            "partition",
+            "offset",
+            "timestamp",
+            "schema_id",
+            "traceparent",
+            "preview",
+            "key",
+            "value",
+            "value_sha256",
+            "headers",
         ];
         let mut letter = empty();
         while let Some(name) = map.next_key_seed(Key(|name: &str| NAMES.into_iter().find(|known| *known == name)))? {

@@ -100,8 +100,14 @@ fn is_set(value: &Value) -> bool {
 /// The bytes of all texts.
 fn size(event: &Event) -> usize {
     let optional = [
-        &event.user_id, &event.anonymous_id, &event.url, &event.referrer, &event.ip, &event.user_agent,
-        &event.description, &event.currency,
+        &event.user_id,
+        &event.anonymous_id,
+        &event.url,
+        &event.referrer,
+        &event.ip,
+        &event.user_agent,
+        &event.description,
+        &event.currency,
     ];
     let maps = [&event.client_hints, &event.campaign, &event.properties];
     event.id.len()

@@ -9,6 +9,7 @@
 use std::sync::Arc;
 
 mod cache;
+pub mod compatibility;
 mod dead_letter;
 mod event;
 pub mod frame;
@@ -19,9 +20,9 @@ mod read;
 mod record;
 mod registry;
 mod schema;
-mod trigger;
 #[cfg(test)]
 mod tests;
+mod trigger;
 mod wire;
 
 pub use cache::{Lookup, SchemaCache, WriterSchema};

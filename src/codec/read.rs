@@ -175,9 +175,8 @@ impl<'de, T, S: DeserializeSeed<'de, Value = Option<T>>> Visitor<'de> for MapOf<
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut values = BTreeMap::new();
         while let Some(key) = map.next_key_seed(Key(|key: &str| Arc::<str>::from(key)))? {
-            let value = map
-                .next_value_seed((self.0)())
-                .map_err(|error| A::Error::custom(format_args!("{key:?}: {error}")))?;
+            let value =
+                map.next_value_seed((self.0)()).map_err(|error| A::Error::custom(format_args!("{key:?}: {error}")))?;
             if let Some(value) = value {
                 values.insert(key, value);
             }
@@ -220,9 +219,9 @@ impl<'de> DeserializeSeed<'de> for Leaf {
             Type::Int | Type::Timestamp => Ok(Long.deserialize(deserializer)?.into()),
             Type::Float => Ok(Double.deserialize(deserializer)?.into()),
             Type::Text => Ok(Text.deserialize(deserializer)?.map_or(Value::Null, Value::Text)),
-            Type::TextList => Ok(TextList.deserialize(deserializer)?.map_or(Value::Null, |list| {
-                Value::List(list.into_iter().map(Value::Text).collect())
-            })),
+            Type::TextList => Ok(TextList
+                .deserialize(deserializer)?
+                .map_or(Value::Null, |list| Value::List(list.into_iter().map(Value::Text).collect()))),
         }
     }
 }

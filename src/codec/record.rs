@@ -291,7 +291,8 @@ impl<'de> Visitor<'de> for OriginSeed<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Origin, A::Error> {
         let mut origin = Origin { offset: -1, events_offset: -1, ..Origin::default() };
-        let index = |name: &str| ["topic", "tag", "partition", "offset", "events_offset"].iter().position(|n| *n == name);
+        let index =
+            |name: &str| ["topic", "tag", "partition", "offset", "events_offset"].iter().position(|n| *n == name);
         while let Some(name) = map.next_key_seed(Key(index))? {
             match name {
                 Some(0) => {

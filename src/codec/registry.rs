@@ -73,8 +73,7 @@ impl RegistryClient {
             builder.set_basic_authorization(username, Some(password.expose()));
         }
         let converter = builder.build().map_err(|error| refused(error.error))?;
-        let http =
-            reqwest::Client::builder().timeout(TIMEOUT).build().map_err(|error| refused(error.to_string()))?;
+        let http = reqwest::Client::builder().timeout(TIMEOUT).build().map_err(|error| refused(error.to_string()))?;
         Ok(RegistryClient { converter, http, url, auth })
     }
 
@@ -205,8 +204,7 @@ impl RegistryClient {
             what: what.to_owned(),
             message: error.without_url().to_string(),
         };
-        let response =
-            request.header("accept", MEDIA_TYPE).send().await.map_err(|error| unavailable(&what, error))?;
+        let response = request.header("accept", MEDIA_TYPE).send().await.map_err(|error| unavailable(&what, error))?;
         let status = response.status();
         if status.is_success() {
             return response.json().await.map_err(|error| unavailable(&what, error));
@@ -296,7 +294,8 @@ mod tests {
         let mut root = json!({ "type": "record", "name": "A", "namespace": "n", "fields": [
             { "name": "one", "type": ["null", "B"] }, { "name": "two", "type": "n.B" },
         ]});
-        let definition = json!({ "type": "record", "name": "B", "namespace": "n", "fields": [{ "name": "c", "type": "m.C" }] });
+        let definition =
+            json!({ "type": "record", "name": "B", "namespace": "n", "fields": [{ "name": "c", "type": "m.C" }] });
         let other = json!({ "type": "enum", "name": "m.C", "symbols": ["x"] });
         place(&mut root, None, &mut vec![("n.B".into(), definition), ("m.C".into(), other)]);
         let parsed: Result<serde_avro_fast::Schema, _> = root.to_string().parse();
@@ -317,7 +316,8 @@ mod tests {
 
     #[test]
     fn a_password_is_never_shown() {
-        let client = RegistryClient::build("http://127.0.0.1:1".into(), Some(("me".into(), Secret::new("hush")))).unwrap();
+        let client =
+            RegistryClient::build("http://127.0.0.1:1".into(), Some(("me".into(), Secret::new("hush")))).unwrap();
         assert!(!format!("{:?} {:?}", client.converter, client.auth).contains("hush"));
     }
 }

@@ -120,8 +120,18 @@ impl<'de> Visitor<'de> for Seed {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Trigger, A::Error> {
         const NAMES: [&str; 12] = [
-            "id", "campaign", "destination", "user_id", "anonymous_id", "event_id", "occurred_at", "fired_at",
-            "expires_at", "because", "incomplete", "payload",
+            "id",
+            "campaign",
+            "destination",
+            "user_id",
+            "anonymous_id",
+            "event_id",
+            "occurred_at",
+            "fired_at",
+            "expires_at",
+            "because",
+            "incomplete",
+            "payload",
         ];
         let mut trigger = Trigger::default();
         while let Some(name) = map.next_key_seed(Key(|name: &str| NAMES.into_iter().find(|known| *known == name)))? {

@@ -8,8 +8,9 @@ use serde_avro_fast::{
 };
 
 use super::{
-    CodecError, DecodeError, frame,
+    CodecError, DecodeError,
     cache::{Lookup, SchemaCache},
+    frame,
 };
 
 /// Writes values of one schema, framed.
