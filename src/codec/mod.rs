@@ -16,6 +16,7 @@ pub mod frame;
 pub mod intake;
 mod layout;
 pub mod murmur2;
+mod part;
 mod read;
 mod record;
 mod registry;

@@ -40,6 +40,19 @@ pub(super) fn skip<'de, A: MapAccess<'de>>(map: &mut A) -> Result<(), A::Error> 
     map.next_value::<IgnoredAny>().map(drop)
 }
 
+/// An integer of any narrower type; absent is 0, out of range an error.
+pub(super) fn integer<'de, A: MapAccess<'de>, N: TryFrom<i64> + Default>(
+    map: &mut A,
+    name: &str,
+) -> Result<N, A::Error> {
+    match field(map, name, Long)? {
+        None => Ok(N::default()),
+        Some(value) => {
+            N::try_from(value).map_err(|_| A::Error::custom(format_args!("{name}: {value} is out of range")))
+        }
+    }
+}
+
 macro_rules! leaf {
     ($seed:ident -> $value:ty, $expects:literal, { $($visits:tt)* }) => {
         impl<'de> DeserializeSeed<'de> for $seed {
