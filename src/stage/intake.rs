@@ -1,0 +1,186 @@
+//! Intake: a producer's event is decoded, checked, keyed, and becomes a record.
+
+use std::{collections::HashMap, sync::Arc};
+
+use futures::future::BoxFuture;
+
+use super::{ControlGate, DeadLetters, Lookups, dead_letters::preview};
+use crate::{
+    clock,
+    codec::{
+        DecodeError, EventDecoder, RecordEncoder,
+        intake::{Place, accept},
+        murmur2,
+    },
+    engine::{Outputs, PushError, hash_key},
+    event::{Class, DeadLetter, Event, Origin, Part, Path, Record},
+    kafka::Input,
+    topology::codes,
+    worker::{Accept, Burial, Hold, Stage},
+};
+
+/// Raw bytes → checked event with its key. Shared by [`Intake`] and a first stage that reads a keyed topic itself.
+pub struct Admission {
+    pub decoder: EventDecoder,
+    pub lookups: Lookups,
+    /// The first that is set is the key.
+    pub key: Vec<Path>,
+    pub chain: u32,
+    pub topology_version: Arc<str>,
+    pub topic: Arc<str>,
+    /// How many parts a record has.
+    pub parts: usize,
+    /// By partition: see [`crate::engine::partition_tag`].
+    pub tags: HashMap<i32, u32>,
+}
+
+/// What became of a raw record.
+pub enum Admitted {
+    Record { key: Arc<str>, record: Box<Record> },
+    Refused { code: &'static str, class: Class, message: String, event: Option<Box<Event>> },
+    Hold(Hold),
+}
+
+impl Admission {
+    /// Decodes and checks.
+    pub fn admit(&self, input: &Input<'_>) -> Admitted {
+        let refused = |code, class, message: String| Admitted::Refused { code, class, message, event: None };
+        let event = match self.decoder.decode(input.value.unwrap_or_default()) {
+            Ok(event) => event,
+            Err(DecodeError::SchemaNotLoaded(id)) => {
+                self.lookups.is_known(id); // Begins to fetch it.
+                return Admitted::Hold(Hold::Schema(id));
+            }
+            Err(error) => return refused(codes::HW601, Class::Decode, error.to_string()),
+        };
+        let place = Place { topic: input.topic, partition: input.partition, offset: input.offset };
+        let now_ms = clock::unix_ms();
+        match accept(event, &self.key, place, now_ms) {
+            Ok((key, event)) => Admitted::Record { key, record: Box::new(self.record(event, input, now_ms)) },
+            Err(rejection) => refused(
+                rejection.code,
+                rejection.class,
+                format!("{}: {}", rejection.field, rejection.message),
+            ),
+        }
+    }
+
+    fn record(&self, event: Event, input: &Input<'_>, now_ms: i64) -> Record {
+        Record {
+            event,
+            received_at_ms: now_ms,
+            origin: Origin {
+                topic: self.topic.clone(),
+                tag: self.tags.get(&input.partition).copied().unwrap_or_default(),
+                partition: input.partition,
+                offset: input.offset,
+                events_offset: -1,
+            },
+            chain: self.chain,
+            topology_version: self.topology_version.clone(),
+            parts: vec![Part::default(); self.parts],
+            ..Record::default()
+        }
+    }
+}
+
+/// The intake stage.
+pub struct Intake {
+    pub admission: Admission,
+    pub control: ControlGate,
+    pub encoder: RecordEncoder,
+    pub dead_letters: DeadLetters,
+    /// Of `<topology>.events`: a key's partition is murmur2 as Java's clients compute it.
+    pub partitions: i32,
+    /// Values above this many bytes are dead letters.
+    pub max_bytes: usize,
+}
+
+/// An event on its way through intake.
+pub enum Work {
+    Record { key: Arc<str>, record: Box<Record> },
+    Dead(Box<DeadLetter>),
+}
+
+impl Stage for Intake {
+    type Work = Work;
+    type Finished = std::convert::Infallible;
+    const SERIAL: bool = false;
+
+    fn accept(&mut self, input: &Input<'_>) -> Accept<Work> {
+        match self.admission.admit(input) {
+            Admitted::Record { key, record } => {
+                Accept::Work { key: hash_key(key.as_bytes()), work: Work::Record { key, record } }
+            }
+            Admitted::Hold(hold) => Accept::Hold(hold),
+            Admitted::Refused { code, class, message, event } => {
+                let mut letter = self.dead_letters.letter(input, code, class, message);
+                letter.event_id = event.as_ref().map(|event| event.id.clone());
+                letter.preview = event.as_deref().map(preview);
+                Accept::Work {
+                    key: hash_key(input.key.unwrap_or_default()),
+                    work: Work::Dead(Box::new(letter)),
+                }
+            }
+        }
+    }
+
+    fn bury(&mut self, input: &Input<'_>, why: Burial) -> Work {
+        Work::Dead(Box::new(self.dead_letters.buried(input, why)))
+    }
+
+    fn start(&mut self, _: &mut Work, _: &mut Vec<BoxFuture<'static, Self::Finished>>) -> bool {
+        true
+    }
+
+    fn finish(&mut self, _: &mut Work, finished: Self::Finished) {
+        match finished {}
+    }
+
+    fn release(&mut self, input: &Input<'_>, work: &mut Work, outputs: &mut Outputs) -> Result<(), Burial> {
+        let source = (input.partition, input.offset);
+        match work {
+            Work::Dead(letter) => {
+                self.dead_letters.write(letter, source, outputs).map_err(|error| Burial::Unencodable(error.to_string()))
+            }
+            Work::Record { key, record } => {
+                let partition = murmur2::partition(key.as_bytes(), self.partitions);
+                let encoder = &mut self.encoder;
+                outputs
+                    .push(0, partition, source, key.as_bytes(), self.max_bytes, |out| encoder.encode(record, out))
+                    .map(|_| ())
+                    .map_err(burial)
+            }
+        }
+    }
+
+    fn is_lifted(&mut self, hold: &Hold) -> bool {
+        match hold {
+            Hold::Schema(id) => self.admission.lookups.is_known(*id),
+            Hold::Control => self.control.is_open(),
+            Hold::NewerChain(_) => false,
+        }
+    }
+
+    fn assigned(&mut self, partitions: &[i32]) {
+        self.admission.tags.retain(|partition, _| partitions.contains(partition));
+    }
+
+    fn opening(&mut self, partition: i32, tag: u32) -> Option<Hold> {
+        self.admission.tags.insert(partition, tag);
+        self.control.close();
+        Some(Hold::Control)
+    }
+
+    fn epoch(&self) -> i64 {
+        self.control.epoch()
+    }
+}
+
+/// Why a record could not be added to the outputs.
+pub(super) fn burial<E: std::fmt::Display>(error: PushError<E>) -> Burial {
+    match error {
+        PushError::TooLarge { .. } => Burial::TooLarge(error.to_string()),
+        PushError::Encode(_) => Burial::Unencodable(error.to_string()),
+    }
+}

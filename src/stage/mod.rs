@@ -1,0 +1,26 @@
+//! THE PICTURE: what happens to an event, one step a file, each read in one sitting.
+//!
+//! ```text
+//! events.raw ─▶ intake ─▶ <name>.events ─▶ enrich ─▶ <name>.<stage> ─▶ … ─▶ enrich + decide ─┬▶ <name>.enriched
+//!               decode       the agents of one stage,                     rules               └▶ <name>.triggers ─▶ deliver
+//!               check, key   in parallel where they can
+//!                                     any of them ─▶ <name>.dead-letters
+//! ```
+//!
+//! Each implements [`crate::worker::Stage`]: the worker brings records and takes outputs, the step says what they mean.
+
+mod control;
+mod dead_letters;
+mod decide;
+mod deliver;
+mod enrich;
+mod intake;
+mod lookups;
+
+pub use control::{ControlGate, ControlState, ReadControl};
+pub use dead_letters::DeadLetters;
+pub use decide::Decide;
+pub use deliver::Deliver;
+pub use enrich::{Enrich, EnrichParts, Front};
+pub use intake::{Admission, Intake};
+pub use lookups::Lookups;
