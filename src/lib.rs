@@ -9,6 +9,8 @@ pub mod cli;
 pub mod clock;
 pub mod codec;
 pub mod config;
+pub mod deliver;
+pub mod dev;
 pub mod event;
 pub mod expr;
 pub mod secret;
