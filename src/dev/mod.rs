@@ -1,0 +1,4 @@
+//! The development world: what stands around the engine when there is no cluster. Nothing imports it but `cli` and tests.
+
+pub mod registry;
+mod registry_store;
