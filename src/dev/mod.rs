@@ -1,1 +1,4 @@
-//! The development world: stand-ins for what Headwater talks to, and made-up traffic. Only `cli/dev` and tests use it.
+//! The development world: what stands around the engine when there is no cluster. Nothing imports it but `cli` and tests.
+
+pub mod registry;
+mod registry_store;

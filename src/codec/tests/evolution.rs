@@ -134,4 +134,3 @@ fn an_unknown_outcome_reads_as_pending() {
     let read = RecordDecoder::new(Layout::new(&topology), cache(&[(7, &newer)])).decode(&bytes).unwrap();
     assert_eq!(read.parts[0].provenance.outcome, Outcome::Pending);
 }
-

@@ -6,7 +6,6 @@ mod round_trip;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-
 use super::*;
 use crate::{
     event::{
@@ -132,4 +131,3 @@ fn record() -> Record {
         ],
     }
 }
-

@@ -172,4 +172,3 @@ fn a_value_of_the_wrong_type_leaves_the_output_as_it_was() {
     assert!(matches!(encoder.encode(&wrong, &mut out), Err(CodecError::Value(_))));
     assert_eq!(out, b"before");
 }
-
