@@ -9,6 +9,7 @@ pub mod cli;
 pub mod clock;
 pub mod codec;
 pub mod config;
+pub mod dev;
 pub mod event;
 pub mod expr;
 pub mod secret;
