@@ -2,3 +2,6 @@
 
 pub mod registry;
 mod registry_store;
+//! The development world: what stands in for the outside when a topology runs on one machine.
+
+pub mod broker;

@@ -1,0 +1,1 @@
+//! The pure parts, and every version of every request.
