@@ -28,8 +28,10 @@ fn kafkas_own_tools_see_what_we_wrote() {
     let consumed = kafka.tool("org.apache.kafka.tools.consumer.ConsoleConsumer", &args, "");
     let mut consumed: Vec<String> = String::from_utf8_lossy(&consumed.stdout).lines().map(str::to_owned).collect();
     let ours = topics::read(kafka.bootstrap(), &topic, Isolation::Committed, LIMIT);
-    let mut ours: Vec<String> =
-        ours.iter().map(|message| String::from_utf8_lossy(message.value.as_deref().unwrap_or_default()).into()).collect();
+    let mut ours: Vec<String> = ours
+        .iter()
+        .map(|message| String::from_utf8_lossy(message.value.as_deref().unwrap_or_default()).into())
+        .collect();
     consumed.sort();
     ours.sort();
     assert_eq!(consumed.len(), 30, "{consumed:?}");

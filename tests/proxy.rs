@@ -50,7 +50,10 @@ impl Bench {
     /// Begins a transaction with one record in the log.
     fn write(&self, producer: &BaseProducer, value: &str) {
         producer.begin_transaction().expect("begun");
-        producer.send(BaseRecord::<str, str>::to(&self.topic).payload(value)).map_err(|(error, _)| error).expect("queued");
+        producer
+            .send(BaseRecord::<str, str>::to(&self.topic).payload(value))
+            .map_err(|(error, _)| error)
+            .expect("queued");
         producer.flush(LIMIT).expect("delivered");
     }
 

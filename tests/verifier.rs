@@ -96,7 +96,8 @@ fn a_record_from_nowhere_or_under_another_persons_key_is_a_fault() {
 
 #[test]
 fn a_trigger_twice_or_for_no_event_is_a_fault() {
-    let verdict = counted(&raw(0..1), &[enriched(0, "a", 0)], &[trigger("t", "e0"), trigger("t", "e0"), trigger("u", "e7")]);
+    let verdict =
+        counted(&raw(0..1), &[enriched(0, "a", 0)], &[trigger("t", "e0"), trigger("t", "e0"), trigger("u", "e7")]);
     assert_eq!((verdict.triggers, verdict.triggers_doubled, verdict.triggers_orphaned), (2, 1, 1));
 }
 

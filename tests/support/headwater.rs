@@ -78,7 +78,8 @@ impl Headwater {
     /// Sends a signal by name (`STOP`, `CONT`, `INT`).
     pub fn signal(&self, name: &str) {
         // The standard library sends only SIGKILL, and unsafe code is denied.
-        let sent = Command::new("sh").args(["-c", "kill -\"$1\" \"$2\"", "kill", name, &self.pid().to_string()]).status();
+        let sent =
+            Command::new("sh").args(["-c", "kill -\"$1\" \"$2\"", "kill", name, &self.pid().to_string()]).status();
         assert!(sent.is_ok_and(|status| status.success()), "SIG{name} to {}", self.describe());
     }
 

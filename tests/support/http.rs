@@ -23,7 +23,8 @@ pub fn post_json(url: &str, body: &str) -> Result<(u16, String), String> {
 fn request(method: &str, url: &str, body: &str) -> Result<(u16, String), String> {
     let rest = url.strip_prefix("http://").ok_or_else(|| format!("{url} does not begin with http://"))?;
     let (address, path) = rest.split_once('/').unwrap_or((rest, ""));
-    let answer = exchange(address, &head(method, address, path, body)).map_err(|error| format!("{method} {url}: {error}"))?;
+    let answer =
+        exchange(address, &head(method, address, path, body)).map_err(|error| format!("{method} {url}: {error}"))?;
     let (head, body) = answer.split_once("\r\n\r\n").ok_or_else(|| format!("{method} {url}: no HTTP answer"))?;
     let status = head.split(' ').nth(1).and_then(|code| code.parse().ok());
     Ok((status.ok_or_else(|| format!("{method} {url}: no status in {head:?}"))?, body.to_owned()))

@@ -109,7 +109,8 @@ impl ApacheKafka {
     fn attempt(libraries: &Path) -> Result<ApacheKafka, String> {
         let data = TempDir::with_prefix("headwater-kafka-").expect("a temporary folder");
         let (broker, controller) = (free_port(), free_port());
-        fs::write(data.path().join("server.properties"), properties(data.path(), broker, controller)).expect("settings");
+        fs::write(data.path().join("server.properties"), properties(data.path(), broker, controller))
+            .expect("settings");
         fs::write(data.path().join("log4j2.properties"), LOGGING).expect("settings");
         format(libraries, data.path());
 
@@ -201,18 +202,18 @@ fn libraries() -> &'static Result<PathBuf, String> {
     })
 }
 
-/// Says loudly that this test did not run; where `HEADWATER_REQUIRE_KAFKA=1` (as in .ci/run) that is a failure.
+/// Says loudly that this test did not run; where `HEADWATER_TEST_REQUIRE_KAFKA=1` (as in .ci/run) that is a failure.
 fn say_skipped() {
     let why = libraries().as_ref().err().cloned().unwrap_or_default();
     let line = format!("SKIPPED on Apache Kafka: {}: {why}", test_name());
     say(&line);
     report(&line);
-    assert!(std::env::var_os("HEADWATER_REQUIRE_KAFKA").is_none_or(|value| value != "1"), "{line}");
+    assert!(std::env::var_os("HEADWATER_TEST_REQUIRE_KAFKA").is_none_or(|value| value != "1"), "{line}");
 }
 
 /// Appends to the file that `make test` reads at its end.
 fn report(line: &str) {
-    if let Some(path) = std::env::var_os("HEADWATER_KAFKA_REPORT") {
+    if let Some(path) = std::env::var_os("HEADWATER_TEST_KAFKA_REPORT") {
         let file = fs::OpenOptions::new().create(true).append(true).open(path);
         // One write of less than a page: lines of parallel tests do not mix.
         file.and_then(|mut file| file.write_all(format!("{line}\n").as_bytes())).expect("the report can be written");

@@ -73,7 +73,11 @@ pub fn create_with(bootstrap: &str, topics: &[(&str, i32)], settings: &[(&str, &
 
 /// Sends records, each `(partition, key, value)`, and waits until all are acknowledged.
 pub fn fill<'a>(bootstrap: &str, topic: &str, records: impl IntoIterator<Item = (i32, &'a str, Vec<u8>)>) {
-    fill_with_headers(bootstrap, topic, records.into_iter().map(|(partition, key, value)| (partition, key, value, vec![])));
+    fill_with_headers(
+        bootstrap,
+        topic,
+        records.into_iter().map(|(partition, key, value)| (partition, key, value, vec![])),
+    );
 }
 
 /// As [`fill`], with headers.
@@ -89,9 +93,9 @@ pub fn fill_with_headers<'a>(
         .create()
         .expect("a producer");
     for (partition, key, value, headers) in records {
-        let headers = headers.into_iter().fold(OwnedHeaders::new(), |all, (key, value)| {
-            all.insert(Header { key, value: Some(value) })
-        });
+        let headers = headers
+            .into_iter()
+            .fold(OwnedHeaders::new(), |all, (key, value)| all.insert(Header { key, value: Some(value) }));
         let record = BaseRecord::to(topic).partition(partition).key(key).payload(&value).headers(headers);
         producer.send(record).map_err(|(error, _)| error).expect("the record is queued");
         producer.poll(Duration::ZERO);
@@ -135,7 +139,11 @@ pub fn read_to(
     let behind = |ends: &[(i32, i64)], stable: &[(i32, i64)]| {
         ends.iter().any(|wanted| !stable.iter().any(|found| found.0 == wanted.0 && found.1 >= wanted.1))
     };
-    wait_until(limit, || !behind(ends, &stable()), || format!("{topic} is stable to {:?} only, not {ends:?}", stable()));
+    wait_until(
+        limit,
+        || !behind(ends, &stable()),
+        || format!("{topic} is stable to {:?} only, not {ends:?}", stable()),
+    );
 
     let consumer = reader(bootstrap, isolation);
     let mut assignment = TopicPartitionList::new();

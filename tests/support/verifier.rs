@@ -171,7 +171,8 @@ pub fn count(raw: &HashSet<Place>, enriched: &[Enriched], triggers: &[Triggered]
     let mut places: HashSet<Place> = HashSet::new();
     let mut keys: HashMap<&str, Reached> = HashMap::new();
     for record in enriched {
-        let at = || format!("enriched-{}@{} key {} origin {:?}", record.partition, record.offset, record.key, record.origin);
+        let at =
+            || format!("enriched-{}@{} key {} origin {:?}", record.partition, record.offset, record.key, record.origin);
         if !raw.contains(&record.origin) {
             verdict.unknown_origin += 1;
             verdict.example(|| format!("unknown origin: {}", at()));
