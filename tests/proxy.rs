@@ -1,0 +1,137 @@
+//! The proxy before Apache Kafka: what it does to EndTxn is what a transactional producer then meets.
+
+use std::time::Duration;
+
+use rdkafka::{
+    ClientConfig,
+    error::KafkaError,
+    producer::{BaseProducer, BaseRecord, Producer},
+};
+
+use crate::support::{
+    kafka::ApacheKafka,
+    proxy::{Fault, Proxy},
+    topics::{self, Isolation},
+    wait::wait_until,
+    world::unique,
+};
+
+const LIMIT: Duration = Duration::from_secs(30);
+
+struct Bench {
+    kafka: &'static ApacheKafka,
+    proxy: Proxy,
+    topic: String,
+}
+
+impl Bench {
+    fn new(name: &str) -> Option<Bench> {
+        let kafka = ApacheKafka::shared()?;
+        let topic = unique(name);
+        topics::create(kafka.bootstrap(), &[(&topic, 1)]);
+        Some(Bench { kafka, proxy: Proxy::start(kafka.bootstrap()), topic })
+    }
+
+    /// An initialised transactional producer; its transactional id is the topic's name.
+    fn producer(&self, bootstrap: &str) -> BaseProducer {
+        let producer: BaseProducer = ClientConfig::new()
+            .set("bootstrap.servers", bootstrap)
+            .set("transactional.id", &self.topic)
+            .set("linger.ms", "0")
+            .set("retry.backoff.ms", "5")
+            // A cut connection is the point here; saying so on stderr is not.
+            .set("log_level", "0")
+            .create()
+            .expect("a producer");
+        producer.init_transactions(LIMIT).expect("initialised");
+        producer
+    }
+
+    /// Begins a transaction with one record in the log.
+    fn write(&self, producer: &BaseProducer, value: &str) {
+        producer.begin_transaction().expect("begun");
+        producer
+            .send(BaseRecord::<str, str>::to(&self.topic).payload(value))
+            .map_err(|(error, _)| error)
+            .expect("queued");
+        producer.flush(LIMIT).expect("delivered");
+    }
+
+    fn values(&self, isolation: Isolation) -> Vec<String> {
+        let messages = topics::read(self.kafka.bootstrap(), &self.topic, isolation, LIMIT);
+        messages.into_iter().map(|message| String::from_utf8(message.value.expect("a value")).expect("text")).collect()
+    }
+}
+
+#[test]
+fn a_proxy_without_faults_passes_transactions_and_counts_their_answers() {
+    let Some(bench) = Bench::new("proxy-pass") else { return };
+    let producer = bench.producer(bench.proxy.bootstrap());
+    for number in 0..20 {
+        bench.write(&producer, &number.to_string());
+        producer.commit_transaction(LIMIT).expect("committed");
+    }
+    assert_eq!(bench.values(Isolation::Committed), (0..20).map(|number| number.to_string()).collect::<Vec<_>>());
+    let counts = bench.proxy.counts();
+    assert_eq!((counts.end_txn, counts.late, counts.cut, counts.unread), (20, 0, 0, 0), "{counts:?}");
+    // Each transaction is let in once; all other answers told the producer to come again.
+    assert_eq!(counts.add_partitions - counts.add_partitions_concurrent, 20, "{counts:?}");
+}
+
+#[test]
+fn a_commit_whose_answer_is_cut_off_has_happened_once() {
+    let Some(bench) = Bench::new("proxy-cut-answer") else { return };
+    let producer = bench.producer(bench.proxy.bootstrap());
+    bench.write(&producer, "doubtful");
+    bench.proxy.on_end_txn(Fault::CutAnswer);
+    // librdkafka asks again by itself and hears of the first decision.
+    producer.commit_transaction(LIMIT).expect("committed");
+    assert_eq!(bench.values(Isolation::Committed), ["doubtful"]);
+    let counts = bench.proxy.counts();
+    assert_eq!((counts.end_txn, counts.cut), (2, 1), "{counts:?}");
+}
+
+#[test]
+fn a_commit_that_never_reached_the_broker_is_asked_for_again() {
+    let Some(bench) = Bench::new("proxy-cut-request") else { return };
+    let producer = bench.producer(bench.proxy.bootstrap());
+    bench.write(&producer, "late");
+    bench.proxy.on_end_txn(Fault::CutRequest);
+    producer.commit_transaction(LIMIT).expect("committed");
+    assert_eq!(bench.values(Isolation::Committed), ["late"]);
+    let counts = bench.proxy.counts();
+    assert_eq!((counts.end_txn, counts.cut), (2, 1), "{counts:?}");
+}
+
+#[test]
+fn a_delayed_commit_still_happens() {
+    let Some(bench) = Bench::new("proxy-delay") else { return };
+    let producer = bench.producer(bench.proxy.bootstrap());
+    bench.write(&producer, "patient");
+    bench.proxy.on_end_txn(Fault::Delay(Duration::from_millis(300)));
+    producer.commit_transaction(LIMIT).expect("committed");
+    assert_eq!(bench.proxy.counts().late, 1);
+    assert_eq!(bench.values(Isolation::Committed), ["patient"]);
+}
+
+#[test]
+fn a_straggling_commit_is_fenced_by_a_new_producer_of_the_same_id() {
+    let Some(bench) = Bench::new("proxy-straggler") else { return };
+    let old = bench.producer(bench.proxy.bootstrap());
+    bench.write(&old, "straggler");
+    bench.proxy.on_end_txn(Fault::Hold);
+    std::thread::scope(|scope| {
+        let commit = scope.spawn(|| old.commit_transaction(LIMIT));
+        wait_until(LIMIT, || bench.proxy.counts().end_txn == 1, || "the commit did not reach the proxy".into());
+        // The new producer goes straight to the broker: its epoch aborts what the old one left open.
+        let new = bench.producer(bench.kafka.bootstrap());
+        bench.proxy.release();
+        let refused = commit.join().expect("the thread ends").expect_err("fenced");
+        assert!(matches!(&refused, KafkaError::Transaction(error) if error.is_fatal()), "{refused}");
+        bench.write(&new, "successor");
+        new.commit_transaction(LIMIT).expect("committed");
+    });
+    assert_eq!(bench.proxy.counts().late, 1);
+    assert_eq!(bench.values(Isolation::Committed), ["successor"]);
+    assert_eq!(bench.values(Isolation::Uncommitted), ["straggler", "successor"]);
+}
