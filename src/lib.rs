@@ -11,5 +11,7 @@ pub mod codec;
 pub mod config;
 pub mod event;
 pub mod expr;
+pub mod policy;
 pub mod secret;
+pub mod service;
 pub mod topology;
