@@ -12,7 +12,6 @@ pub mod config;
 pub mod deliver;
 pub mod dev;
 pub mod engine;
-pub mod dev;
 pub mod event;
 pub mod expr;
 pub mod kafka;

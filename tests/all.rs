@@ -1,12 +1,11 @@
 //! Every integration test, linked once. One module per subject.
-
-mod registry;
 // A test fails by panicking; clippy's own exception covers only the functions marked as tests.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
 mod apache_kafka;
 mod house;
 mod proxy;
+mod registry;
 // Each suite uses its own part of it.
 #[allow(dead_code)]
 mod support;

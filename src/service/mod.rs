@@ -1,0 +1,1 @@
+//! What agents call: HubSpot and any JSON API over HTTP.
