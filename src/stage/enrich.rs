@@ -23,8 +23,8 @@ pub enum Front {
     Raw { admission: Box<Admission>, control: Box<ControlGate>, partitions: i32 },
 }
 
-/// What an [`Enrich`] is made of.
-pub struct EnrichParts {
+/// A stage of agents. Output topics: 0 records, 1 dead letters, 2 triggers.
+pub struct Enrich {
     pub front: Front,
     /// The stage's agents: index into the record's parts, and the agent.
     pub agents: Vec<(usize, Arc<dyn Agent>)>,
@@ -44,9 +44,6 @@ pub struct EnrichParts {
     /// Told how large a share of all partitions is ours, after each rebalance.
     pub share: Box<dyn Fn(usize)>,
 }
-
-/// A stage of agents. Output topics: 0 records, 1 dead letters, 2 triggers.
-pub struct Enrich(pub EnrichParts);
 
 /// An event on its way through the stage.
 pub enum Work {
@@ -69,14 +66,14 @@ impl Stage for Enrich {
     fn accept(&mut self, input: &Input<'_>) -> Accept<Work> {
         let key = hash_key(input.key.unwrap_or_default());
         match self.read(input) {
-            Ok(record) if record.chain > self.0.chain => Accept::Hold(Hold::NewerChain(record.chain)),
+            Ok(record) if record.chain > self.chain => Accept::Hold(Hold::NewerChain(record.chain)),
             Ok(record) => Accept::Work {
                 key,
                 work: Work::Record(Box::new(Flight { record, progress: Progress::default() })),
             },
             Err(Admitted::Hold(hold)) => Accept::Hold(hold),
             Err(Admitted::Refused { code, class, message, event }) => {
-                let mut letter = self.0.dead_letters.letter(input, code, class, message);
+                let mut letter = self.dead_letters.letter(input, code, class, message);
                 letter.preview = event.as_deref().map(preview);
                 Accept::Work { key, work: Work::Dead(Box::new(letter)) }
             }
@@ -88,8 +85,8 @@ impl Stage for Enrich {
     }
 
     fn bury(&mut self, input: &Input<'_>, why: Burial) -> Work {
-        let mut letter = self.0.dead_letters.buried(input, why);
-        if let Front::Record { decoder, .. } = &self.0.front
+        let mut letter = self.dead_letters.buried(input, why);
+        if let Front::Record { decoder, .. } = &self.front
             && let Ok(record) = decoder.decode(input.value.unwrap_or_default())
         {
             letter.event_id = Some(record.event.id.clone());
@@ -100,8 +97,8 @@ impl Stage for Enrich {
 
     fn start(&mut self, work: &mut Work, futures: &mut Vec<BoxFuture<'static, Self::Finished>>) -> bool {
         let Work::Record(flight) = work else { return true };
-        while let Some(index) = self.0.dag.start_next(&mut flight.progress) {
-            let (place, agent) = &self.0.agents[index];
+        while let Some(index) = self.dag.start_next(&mut flight.progress) {
+            let (place, agent) = &self.agents[index];
             let Some(part) = flight.record.parts.get(*place) else { continue };
             // A part that is filled already was filled by an earlier run of a replay: it stays.
             if part.is_pending() {
@@ -115,12 +112,12 @@ impl Stage for Enrich {
             }
             flight.progress.finish(index);
         }
-        self.0.dag.is_complete(&flight.progress)
+        self.dag.is_complete(&flight.progress)
     }
 
     fn finish(&mut self, work: &mut Work, (index, part): Self::Finished) {
         if let Work::Record(flight) = work {
-            let place = self.0.agents[index].0;
+            let place = self.agents[index].0;
             flight.record.parts[place] = part;
             flight.progress.finish(index);
         }
@@ -129,24 +126,22 @@ impl Stage for Enrich {
     fn release(&mut self, input: &Input<'_>, work: &mut Work, outputs: &mut Outputs) -> Result<(), Burial> {
         let source = (input.partition, input.offset);
         let unencodable = |error: crate::engine::PushError<_>| Burial::Unencodable(error.to_string());
+        let Enrich { encoder, max_bytes, dead_letters, decide, copies, agent_names, topology_version, .. } = self;
         let record = match work {
-            Work::Dead(letter) => return self.0.dead_letters.write(letter, source, outputs).map_err(unencodable),
+            Work::Dead(letter) => return dead_letters.write(letter, source, outputs).map_err(unencodable),
             Work::Record(flight) => &mut flight.record,
         };
-        record.topology_version = self.0.topology_version.clone();
-        if let Some((decide, _)) = &self.0.decide {
+        record.topology_version = topology_version.clone();
+        if let Some((decide, _)) = decide {
             decide.settle(record);
         }
         let key = input.key.unwrap_or_default();
-        let EnrichParts { encoder, max_bytes, dead_letters, .. } = &mut self.0;
-        outputs
-            .push(0, input.partition, source, key, *max_bytes, |out| encoder.encode(record, out))
-            .map_err(burial)?;
-        for place in &self.0.copies {
+        outputs.push(0, input.partition, source, key, *max_bytes, |out| encoder.encode(record, out)).map_err(burial)?;
+        for place in copies {
             let provenance = &record.parts[*place].provenance;
             if provenance.outcome == Outcome::Failed {
                 let reason = provenance.reason.map_or("no reason", crate::event::Reason::name);
-                let name = &self.0.agent_names[*place];
+                let name = &agent_names[*place];
                 let message = format!("agent {name} failed ({reason}); the event went on without it");
                 let mut letter = dead_letters.letter(input, codes::HW611, Class::Agent, message);
                 letter.agents = vec![name.clone()];
@@ -155,7 +150,7 @@ impl Stage for Enrich {
                 dead_letters.write(&letter, source, outputs).map_err(unencodable)?;
             }
         }
-        if let Some((decide, encoder)) = &mut self.0.decide {
+        if let Some((decide, encoder)) = decide {
             decide.decide(record, |trigger| {
                 outputs
                     .push(2, input.partition, source, key, *max_bytes, |out| encoder.encode(&trigger, out))
@@ -167,7 +162,7 @@ impl Stage for Enrich {
     }
 
     fn is_lifted(&mut self, hold: &Hold) -> bool {
-        match (hold, &mut self.0.front) {
+        match (hold, &mut self.front) {
             (Hold::Schema(id), Front::Record { lookups, .. }) => lookups.is_known(*id),
             (Hold::Schema(id), Front::Raw { admission, .. }) => admission.lookups.is_known(*id),
             (Hold::Control, Front::Raw { control, .. }) => control.is_open(),
@@ -177,14 +172,14 @@ impl Stage for Enrich {
     }
 
     fn assigned(&mut self, partitions: &[i32]) {
-        if let Front::Raw { admission, .. } = &mut self.0.front {
+        if let Front::Raw { admission, .. } = &mut self.front {
             admission.tags.retain(|partition, _| partitions.contains(partition));
         }
-        (self.0.share)(partitions.len());
+        (self.share)(partitions.len());
     }
 
     fn opening(&mut self, partition: i32, tag: u32) -> Option<Hold> {
-        match &mut self.0.front {
+        match &mut self.front {
             Front::Record { .. } => None,
             Front::Raw { admission, control, .. } => {
                 admission.tags.insert(partition, tag);
@@ -195,7 +190,7 @@ impl Stage for Enrich {
     }
 
     fn epoch(&self) -> i64 {
-        match &self.0.front {
+        match &self.front {
             Front::Record { .. } => 0,
             Front::Raw { control, .. } => control.epoch(),
         }
@@ -206,7 +201,7 @@ impl Enrich {
     /// The record in this input, or what else is to become of it.
     fn read(&self, input: &Input<'_>) -> Result<Record, Admitted> {
         let refused = |code, class, message| Admitted::Refused { code, class, message, event: None };
-        match &self.0.front {
+        match &self.front {
             Front::Record { decoder, lookups, first } => {
                 let mut record = match decoder.decode(input.value.unwrap_or_default()) {
                     Ok(record) => record,

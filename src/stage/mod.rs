@@ -21,6 +21,6 @@ pub use control::{ControlGate, ControlState, ReadControl};
 pub use dead_letters::DeadLetters;
 pub use decide::Decide;
 pub use deliver::Deliver;
-pub use enrich::{Enrich, EnrichParts, Front};
+pub use enrich::{Enrich, Front};
 pub use intake::{Admission, Intake};
 pub use lookups::Lookups;

@@ -1,0 +1,5 @@
+//! What operators do: run, plan, apply.
+
+mod run;
+
+pub use run::{Pipeline, RunError, RunOptions, Running};
