@@ -1,1 +1,4 @@
 //! Every integration test, linked once. One module per subject.
+
+mod deliver;
+mod stubs;

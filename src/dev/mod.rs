@@ -1,1 +1,6 @@
 //! The development world: stand-ins for what Headwater talks to, and made-up traffic. Only `cli/dev` and tests use it.
+
+pub mod contacts;
+pub mod crm;
+pub mod receiver;
+pub mod stub;
