@@ -10,3 +10,6 @@ mod registry;
 #[allow(dead_code)]
 mod support;
 mod verifier;
+
+mod deliver;
+mod stubs;

@@ -80,16 +80,7 @@ impl Webhook {
             .dns_resolver(Arc::new(Guard { allow_private: spec.allow_private }))
             .build()
             .map_err(|error| DeliverError::Client { destination: destination(), message: innermost(&error) })?;
-        let path = [parsed.path().trim_start_matches('/'), parsed.query().unwrap_or_default()];
-        let secrets = secret
-            .into_iter()
-            .chain([url])
-            .chain(headers.iter().map(|(_, value)| value))
-            .map(|secret| secret.expose())
-            .chain(path)
-            .filter(|text| text.len() >= 4)
-            .map(Secret::new)
-            .collect();
+        let secrets = hidden(&parsed, [url].into_iter().chain(secret).chain(headers.iter().map(|(_, value)| value)));
         Ok(Webhook { client, url: parsed, headers: map, signer, secrets })
     }
 
@@ -137,6 +128,18 @@ impl Webhook {
             None => line,
         }
     }
+}
+
+/// What an answer must not show us again: the secrets and their words, and the parts of the URL that may be secret.
+/// Longer ones first, so that no part of one is left. What is too short to be a secret would only garble the text.
+fn hidden<'a>(url: &'a Url, secrets: impl Iterator<Item = &'a Secret>) -> Vec<Secret> {
+    let secrets = secrets.flat_map(|secret| [secret.expose()].into_iter().chain(secret.expose().split_whitespace()));
+    let path = url.path().split('/').chain([url.path(), url.username()]).chain(url.password()).chain(url.query());
+    let query = url.query().unwrap_or_default().split(['&', '=']);
+    let mut texts: Vec<&str> = secrets.chain(path).chain(query).filter(|text| text.len() >= 6).collect();
+    texts.sort_by_key(|text| std::cmp::Reverse(text.len()));
+    texts.dedup();
+    texts.into_iter().map(Secret::new).collect()
 }
 
 fn check_url(spec: &DestinationSpec, url: &Secret) -> Result<Url, DeliverError> {

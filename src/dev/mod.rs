@@ -3,3 +3,9 @@
 pub mod broker;
 pub mod registry;
 mod registry_store;
+//! The development world: stand-ins for what Headwater talks to, and made-up traffic. Only `cli/dev` and tests use it.
+
+pub mod contacts;
+pub mod crm;
+pub mod receiver;
+pub mod stub;
