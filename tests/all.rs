@@ -1,1 +1,2 @@
 //! Every integration test, linked once. One module per subject.
+mod broker;

@@ -1,0 +1,1 @@
+//! Kafka's own console tools, fetched once from Maven Central.
