@@ -148,10 +148,11 @@ fn a_record_above_the_topics_limit_is_refused() {
 fn old_records_go_when_memory_is_full_and_the_start_offset_says_so() {
     let running = Running::start_with(BrokerConfig { max_bytes: 100_000, ..BrokerConfig::default() });
     running.topic("events", 1);
-    let producer = running.producer(&[]);
+    let producer = running.producer(&[("batch.num.messages", "1")]);
     for _ in 0..300 {
-        deliver(&producer, "events", 0, &"x".repeat(1000));
+        send(&producer, "events", 0, &"x".repeat(1000));
     }
+    producer.flush(PATIENCE).unwrap();
     let (start, end) = running.consumer("g", &[]).fetch_watermarks("events", 0, PATIENCE).unwrap();
     assert_eq!(end, 300);
     assert!((200..290).contains(&start), "{start}");
