@@ -13,3 +13,4 @@ mod verifier;
 
 mod deliver;
 mod stubs;
+mod broker;

@@ -1,0 +1,147 @@
+//! Kafka's own console tools, fetched once from Maven Central into `.kafka/`.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::OnceLock;
+
+use rdkafka::consumer::{CommitMode, Consumer};
+use rdkafka::producer::Producer;
+use rdkafka::{Offset, TopicPartitionList};
+
+use super::{PATIENCE, Running, deliver, eventually};
+
+const POM: &str = r#"<project>
+  <modelVersion>4.0.0</modelVersion>
+  <groupId>headwater</groupId>
+  <artifactId>kafka-for-tests</artifactId>
+  <version>1</version>
+  <dependencies>
+    <dependency><groupId>org.apache.kafka</groupId><artifactId>kafka_2.13</artifactId><version>4.3.1</version></dependency>
+    <dependency><groupId>org.apache.kafka</groupId><artifactId>kafka-tools</artifactId><version>4.3.1</version></dependency>
+    <dependency><groupId>org.apache.logging.log4j</groupId><artifactId>log4j-slf4j-impl</artifactId><version>2.25.4</version></dependency>
+  </dependencies>
+</project>
+"#;
+
+/// The folder of Kafka's jars; None, said loudly, where Java or Maven is absent.
+fn libraries() -> Option<&'static Path> {
+    static LIBRARIES: OnceLock<Option<PathBuf>> = OnceLock::new();
+    let found = LIBRARIES.get_or_init(|| {
+        let there = |program: &str| Command::new(program).arg("--version").output().is_ok();
+        if !(there("java") && there("mvn")) {
+            return None;
+        }
+        let home = Path::new(env!("CARGO_MANIFEST_DIR")).join(".kafka");
+        let libraries = home.join("libs");
+        let has_tools = || libraries.join("kafka-tools-4.3.1.jar").exists();
+        if !has_tools() {
+            fs::create_dir_all(&home).unwrap();
+            fs::write(home.join("pom.xml"), POM).unwrap();
+            let fetched = Command::new("mvn")
+                .args(["-q", "-B", "-f"])
+                .arg(home.join("pom.xml"))
+                .arg("dependency:copy-dependencies")
+                .arg(format!("-DoutputDirectory={}", libraries.display()))
+                .output()
+                .unwrap();
+            assert!(has_tools(), "mvn: {}", String::from_utf8_lossy(&fetched.stdout));
+        }
+        Some(libraries)
+    });
+    if found.is_none() {
+        eprintln!("NOT RUN: Kafka's own tools need Java and Maven (apt-get install openjdk-17-jre-headless maven)");
+    }
+    found.as_deref()
+}
+
+/// Runs one of Kafka's tools with `--bootstrap-server` and gives what it printed.
+fn tool(running: &Running, class: &str, arguments: &[&str], input: &str) -> String {
+    let libraries = libraries().expect("asked before");
+    let mut child = Command::new("java")
+        .args(["-Xmx128m", "-XX:TieredStopAtLevel=1", "-cp"])
+        .arg(libraries.join("*"))
+        .arg(format!("org.apache.kafka.tools.{class}"))
+        .args(["--bootstrap-server", &running.address()])
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    let Output { status, stdout, stderr } = child.wait_with_output().unwrap();
+    let (stdout, stderr) = (String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
+    assert!(status.success(), "{class} {arguments:?}: {stdout}\n{stderr}");
+    stdout.into_owned()
+}
+
+#[test]
+fn kafka_topics_creates_lists_and_describes() {
+    let running = Running::start();
+    let Some(_) = libraries() else { return };
+    let topics = |arguments: &[&str]| tool(&running, "TopicCommand", arguments, "");
+    topics(&["--create", "--topic", "state", "--partitions", "3", "--config", "cleanup.policy=compact"]);
+    running.topic("events", 2);
+    assert_eq!(topics(&["--list"]), "events\nstate\n");
+    let described = topics(&["--describe", "--topic", "state"]);
+    assert!(described.contains("PartitionCount: 3"), "{described}");
+    assert!(described.contains("cleanup.policy=compact"), "{described}");
+    assert!(described.contains("Partition: 2\tLeader: 1\tReplicas: 1\tIsr: 1"), "{described}");
+}
+
+#[test]
+fn the_console_producer_and_consumer_agree_and_read_committed_hides_what_was_aborted() {
+    let running = Running::start();
+    let Some(_) = libraries() else { return };
+    running.topic("events", 1);
+    let aborting = running.transactional("t");
+    aborting.begin_transaction().unwrap();
+    deliver(&aborting, "events", 0, "aborted");
+    aborting.abort_transaction(PATIENCE).unwrap();
+    tool(&running, "ConsoleProducer", &["--topic", "events"], "one\ntwo\n");
+    let consume = |isolation: &str, most: &str| {
+        let arguments =
+            ["--topic", "events", "--from-beginning", "--max-messages", most, "--isolation-level", isolation];
+        tool(&running, "consumer.ConsoleConsumer", &[&arguments[..], &["--timeout-ms", "30000"]].concat(), "")
+    };
+    assert_eq!(consume("read_committed", "2"), "one\ntwo\n");
+    assert_eq!(consume("read_uncommitted", "3"), "aborted\none\ntwo\n");
+}
+
+#[test]
+fn kafka_consumer_groups_describes_lag_and_resets_offsets() {
+    let running = Running::start();
+    let Some(_) = libraries() else { return };
+    running.topic("events", 1);
+    let producer = running.producer(&[]);
+    (0..3).for_each(|i| deliver(&producer, "events", 0, &i.to_string()));
+    let consumer = running.consumer("campaign.geo", &[]);
+    let mut at = TopicPartitionList::new();
+    at.add_partition_offset("events", 0, Offset::Offset(1)).unwrap();
+    consumer.commit(&at, CommitMode::Sync).unwrap();
+
+    let groups = |arguments: &[&str]| tool(&running, "consumer.group.ConsumerGroupCommand", arguments, "");
+    assert_eq!(groups(&["--list"]).trim(), "campaign.geo");
+    let fields = |text: &str| {
+        let line = text.lines().find(|line| line.starts_with("campaign.geo")).unwrap_or_else(|| panic!("{text}"));
+        line.split_whitespace().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let described = groups(&["--describe", "--group", "campaign.geo"]);
+    assert_eq!(fields(&described)[1..6], ["events", "0", "1", "3", "2"], "topic, partition, offset, end, lag");
+
+    let reset = ["--reset-offsets", "--group", "campaign.geo", "--topic", "events"];
+    groups(&[&reset[..], &["--to-earliest", "--execute"]].concat());
+    let described = groups(&["--describe", "--group", "campaign.geo"]);
+    assert_eq!(fields(&described)[1..6], ["events", "0", "0", "3", "3"]);
+
+    let reader = running.consumer("campaign.live", &[]);
+    reader.subscribe(&["events"]).unwrap();
+    super::next_record(&reader);
+    let described = groups(&["--describe", "--group", "campaign.live", "--members", "--verbose"]);
+    assert!(described.contains("rdkafka") && described.contains("events:0"), "{described}");
+    drop(reader);
+    groups(&["--delete", "--group", "campaign.geo"]);
+    eventually("only the other is left", || (groups(&["--list"]).trim() == "campaign.live").then_some(()));
+}
