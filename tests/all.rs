@@ -4,6 +4,7 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
 mod apache_kafka;
+mod command;
 mod house;
 mod proxy;
 // Each suite uses its own part of it.

@@ -88,7 +88,8 @@ fn a_commit_whose_answer_is_cut_off_has_happened_once() {
     producer.commit_transaction(LIMIT).expect("committed");
     assert_eq!(bench.values(Isolation::Committed), ["doubtful"]);
     let counts = bench.proxy.counts();
-    assert_eq!((counts.end_txn, counts.cut), (2, 1), "{counts:?}");
+    // A third request is possible: the broker may ask the producer to wait until the markers are written.
+    assert!(counts.cut == 1 && counts.end_txn >= 2, "{counts:?}");
 }
 
 #[test]
@@ -100,7 +101,8 @@ fn a_commit_that_never_reached_the_broker_is_asked_for_again() {
     producer.commit_transaction(LIMIT).expect("committed");
     assert_eq!(bench.values(Isolation::Committed), ["late"]);
     let counts = bench.proxy.counts();
-    assert_eq!((counts.end_txn, counts.cut), (2, 1), "{counts:?}");
+    // A third request is possible: the broker may ask the producer to wait until the markers are written.
+    assert!(counts.cut == 1 && counts.end_txn >= 2, "{counts:?}");
 }
 
 #[test]
