@@ -3,6 +3,7 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
 mod apache_kafka;
+mod command;
 mod house;
 mod proxy;
 mod registry;

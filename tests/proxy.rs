@@ -1,4 +1,6 @@
-//! The proxy before Apache Kafka: what it does to EndTxn is what a transactional producer then meets.
+//! The proxy before a broker: what it does to EndTxn is what a transactional producer then meets.
+//!
+//! Each case is a function of a broker's address; `on_apache_kafka` runs all of them there.
 
 use std::time::Duration;
 
@@ -13,23 +15,22 @@ use crate::support::{
     proxy::{Fault, Proxy},
     topics::{self, Isolation},
     wait::wait_until,
-    world::unique,
+    world::{cases, unique},
 };
 
 const LIMIT: Duration = Duration::from_secs(30);
 
 struct Bench {
-    kafka: &'static ApacheKafka,
+    broker: String,
     proxy: Proxy,
     topic: String,
 }
 
 impl Bench {
-    fn new(name: &str) -> Option<Bench> {
-        let kafka = ApacheKafka::shared()?;
+    fn new(broker: &str, name: &str) -> Bench {
         let topic = unique(name);
-        topics::create(kafka.bootstrap(), &[(&topic, 1)]);
-        Some(Bench { kafka, proxy: Proxy::start(kafka.bootstrap()), topic })
+        topics::create(broker, &[(&topic, 1)]);
+        Bench { broker: broker.to_owned(), proxy: Proxy::start(broker), topic }
     }
 
     /// An initialised transactional producer; its transactional id is the topic's name.
@@ -58,14 +59,13 @@ impl Bench {
     }
 
     fn values(&self, isolation: Isolation) -> Vec<String> {
-        let messages = topics::read(self.kafka.bootstrap(), &self.topic, isolation, LIMIT);
+        let messages = topics::read(&self.broker, &self.topic, isolation, LIMIT);
         messages.into_iter().map(|message| String::from_utf8(message.value.expect("a value")).expect("text")).collect()
     }
 }
 
-#[test]
-fn a_proxy_without_faults_passes_transactions_and_counts_their_answers() {
-    let Some(bench) = Bench::new("proxy-pass") else { return };
+fn a_proxy_without_faults_passes_transactions_and_counts_their_answers(broker: &str) {
+    let bench = Bench::new(broker, "proxy-pass");
     let producer = bench.producer(bench.proxy.bootstrap());
     for number in 0..20 {
         bench.write(&producer, &number.to_string());
@@ -78,9 +78,8 @@ fn a_proxy_without_faults_passes_transactions_and_counts_their_answers() {
     assert_eq!(counts.add_partitions - counts.add_partitions_concurrent, 20, "{counts:?}");
 }
 
-#[test]
-fn a_commit_whose_answer_is_cut_off_has_happened_once() {
-    let Some(bench) = Bench::new("proxy-cut-answer") else { return };
+fn a_commit_whose_answer_is_cut_off_has_happened_once(broker: &str) {
+    let bench = Bench::new(broker, "proxy-cut-answer");
     let producer = bench.producer(bench.proxy.bootstrap());
     bench.write(&producer, "doubtful");
     bench.proxy.on_end_txn(Fault::CutAnswer);
@@ -88,24 +87,24 @@ fn a_commit_whose_answer_is_cut_off_has_happened_once() {
     producer.commit_transaction(LIMIT).expect("committed");
     assert_eq!(bench.values(Isolation::Committed), ["doubtful"]);
     let counts = bench.proxy.counts();
-    assert_eq!((counts.end_txn, counts.cut), (2, 1), "{counts:?}");
+    // A third request is possible: the broker may ask the producer to wait until the markers are written.
+    assert!(counts.cut == 1 && counts.end_txn >= 2, "{counts:?}");
 }
 
-#[test]
-fn a_commit_that_never_reached_the_broker_is_asked_for_again() {
-    let Some(bench) = Bench::new("proxy-cut-request") else { return };
+fn a_commit_that_never_reached_the_broker_is_asked_for_again(broker: &str) {
+    let bench = Bench::new(broker, "proxy-cut-request");
     let producer = bench.producer(bench.proxy.bootstrap());
     bench.write(&producer, "late");
     bench.proxy.on_end_txn(Fault::CutRequest);
     producer.commit_transaction(LIMIT).expect("committed");
     assert_eq!(bench.values(Isolation::Committed), ["late"]);
     let counts = bench.proxy.counts();
-    assert_eq!((counts.end_txn, counts.cut), (2, 1), "{counts:?}");
+    // A third request is possible: the broker may ask the producer to wait until the markers are written.
+    assert!(counts.cut == 1 && counts.end_txn >= 2, "{counts:?}");
 }
 
-#[test]
-fn a_delayed_commit_still_happens() {
-    let Some(bench) = Bench::new("proxy-delay") else { return };
+fn a_delayed_commit_still_happens(broker: &str) {
+    let bench = Bench::new(broker, "proxy-delay");
     let producer = bench.producer(bench.proxy.bootstrap());
     bench.write(&producer, "patient");
     bench.proxy.on_end_txn(Fault::Delay(Duration::from_millis(300)));
@@ -114,9 +113,8 @@ fn a_delayed_commit_still_happens() {
     assert_eq!(bench.values(Isolation::Committed), ["patient"]);
 }
 
-#[test]
-fn a_straggling_commit_is_fenced_by_a_new_producer_of_the_same_id() {
-    let Some(bench) = Bench::new("proxy-straggler") else { return };
+fn a_straggling_commit_is_fenced_by_a_new_producer_of_the_same_id(broker: &str) {
+    let bench = Bench::new(broker, "proxy-straggler");
     let old = bench.producer(bench.proxy.bootstrap());
     bench.write(&old, "straggler");
     bench.proxy.on_end_txn(Fault::Hold);
@@ -124,7 +122,7 @@ fn a_straggling_commit_is_fenced_by_a_new_producer_of_the_same_id() {
         let commit = scope.spawn(|| old.commit_transaction(LIMIT));
         wait_until(LIMIT, || bench.proxy.counts().end_txn == 1, || "the commit did not reach the proxy".into());
         // The new producer goes straight to the broker: its epoch aborts what the old one left open.
-        let new = bench.producer(bench.kafka.bootstrap());
+        let new = bench.producer(&bench.broker);
         bench.proxy.release();
         let refused = commit.join().expect("the thread ends").expect_err("fenced");
         assert!(matches!(&refused, KafkaError::Transaction(error) if error.is_fatal()), "{refused}");
@@ -134,4 +132,12 @@ fn a_straggling_commit_is_fenced_by_a_new_producer_of_the_same_id() {
     assert_eq!(bench.proxy.counts().late, 1);
     assert_eq!(bench.values(Isolation::Committed), ["successor"]);
     assert_eq!(bench.values(Isolation::Uncommitted), ["straggler", "successor"]);
+}
+
+cases! { on_apache_kafka, ApacheKafka::shared().map(ApacheKafka::bootstrap) =>
+    a_proxy_without_faults_passes_transactions_and_counts_their_answers
+    a_commit_whose_answer_is_cut_off_has_happened_once
+    a_commit_that_never_reached_the_broker_is_asked_for_again
+    a_delayed_commit_still_happens
+    a_straggling_commit_is_fenced_by_a_new_producer_of_the_same_id
 }

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeSet, process::Command};
 
+use headwater::cli::exit;
 use regex::Regex;
 
 use super::{assert_none, source};
@@ -30,6 +31,15 @@ fn documented(makefile: &str) -> (BTreeSet<String>, BTreeSet<String>) {
 #[test]
 fn setting_up_takes_exactly_two_commands() {
     assert_eq!(commands(&source::file("README.md").text, "Set up"), ["make demo", "make test"]);
+}
+
+#[test]
+fn exit_codes_are_documented_as_they_are() {
+    let text = source::file("README.md").text;
+    let section = text.split("\n### Exit codes\n").nth(1).expect("a section on exit codes");
+    let rows = section.lines().skip_while(|line| !line.starts_with('|')).take_while(|line| line.starts_with('|'));
+    let documented: Vec<u8> = rows.filter_map(|row| row.split('|').nth(1)?.trim().parse().ok()).collect();
+    assert_eq!(documented, [exit::OK, exit::NEGATIVE, exit::USAGE, exit::UNAVAILABLE]);
 }
 
 #[test]

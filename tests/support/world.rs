@@ -7,8 +7,8 @@
 //! - The development broker of `headwater::dev::broker` with `headwater::dev::registry`. It is one more
 //!   implementation of [`Cluster`]: hold `Broker` and `Registry` (and the runtime they live on), give their addresses.
 //!
-//! A suite is a function of `&dyn Cluster`; each cluster calls it from one `#[test]` per case, so that a failure names
-//! case and cluster. Topics bear [`unique`] names, since the tests of one process share their broker.
+//! A case is a function of the cluster; [`cases`] makes one `#[test]` per case and cluster, so that a failure names both.
+//! Topics bear [`unique`] names, since the tests of one process share their broker.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -56,6 +56,25 @@ impl Cluster for OnApacheKafka {
         &self.registry_url
     }
 }
+
+/// A module of tests, one per case: `cases! { on_apache_kafka, <Option of a cluster> => a_case another_case }`.
+/// Cases are functions of the surrounding module; where the cluster is `None` (it has said why) they do not run.
+macro_rules! cases {
+    ($cluster:ident, $start:expr => $($case:ident)+) => {
+        mod $cluster {
+            #[allow(unused_imports)]
+            use super::*;
+
+            $(#[test]
+            fn $case() {
+                if let Some(cluster) = $start {
+                    super::$case(cluster);
+                }
+            })+
+        }
+    };
+}
+pub(crate) use cases;
 
 /// A topology or topic name that no other test of this process uses.
 pub fn unique(name: &str) -> String {

@@ -60,6 +60,16 @@ pub struct Counts {
     pub unread: u64,
 }
 
+impl Counts {
+    /// The share of AddPartitionsToTxn and AddOffsetsToTxn answers that said CONCURRENT_TRANSACTIONS, 0 to 1: each made
+    /// the producer wait and ask again because the previous transaction's markers were not yet written.
+    pub fn concurrent_share(&self) -> f64 {
+        let all = self.add_partitions + self.add_offsets;
+        let concurrent = self.add_partitions_concurrent + self.add_offsets_concurrent;
+        if all == 0 { 0.0 } else { concurrent as f64 / all as f64 }
+    }
+}
+
 /// A running proxy; its connections end when it is dropped.
 pub struct Proxy {
     bootstrap: String,
