@@ -109,7 +109,10 @@ fn syntax(source: &str, errors: &cel::ParseErrors) -> ExprError {
         .iter()
         .find(|(word, _)| source.contains(word))
         .map_or_else(String::new, |(word, operator)| format!("; for \"{}\" write {operator}", word.trim()));
-    ExprError::Syntax { message: format!("not a condition in CEL: {message}{hint}"), offset: Some(offset.min(source.len())) }
+    ExprError::Syntax {
+        message: format!("not a condition in CEL: {message}{hint}"),
+        offset: Some(offset.min(source.len())),
+    }
 }
 
 fn children(expression: &Expr) -> Vec<&IdedExpr> {
@@ -182,7 +185,7 @@ impl<'s> Resolver<'s> {
         }
         match &mut node.expr {
             Expr::Unspecified | Expr::Ident(_) | Expr::Literal(_) => {}
-            Expr::Call(call) => return self.call(node, bound),
+            Expr::Call(_) => return self.call(node, bound),
             Expr::Comprehension(it) => {
                 self.walk(&mut it.iter_range, bound)?;
                 self.walk(&mut it.accu_init, bound)?;
@@ -223,10 +226,7 @@ impl<'s> Resolver<'s> {
             }
             Expr::Select(select) => self.walk(&mut select.operand, bound)?,
             Expr::Struct(_) => {
-                return Err(ExprError::Syntax {
-                    message: "a condition makes no structures".to_owned(),
-                    offset: None,
-                });
+                return Err(ExprError::Syntax { message: "a condition makes no structures".to_owned(), offset: None });
             }
         }
         Ok(())

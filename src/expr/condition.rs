@@ -149,8 +149,7 @@ impl VariableResolver for Reads<'_> {
             Slot::Read(index) => {
                 let value = to_cel(self.values.get(index)?);
                 if value.is_none() {
-                    let _ =
-                        self.missing.compare_exchange(usize::MAX, index, Ordering::Relaxed, Ordering::Relaxed);
+                    let _ = self.missing.compare_exchange(usize::MAX, index, Ordering::Relaxed, Ordering::Relaxed);
                 }
                 value
             }

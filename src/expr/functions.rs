@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use cel::{
     Context, Env, ExecutionError,
-    common::types::{CelDouble, CelInt, CelString},
+    common::types::{CelDouble, CelString},
 };
 use regex::Regex;
 

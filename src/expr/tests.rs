@@ -30,7 +30,10 @@ impl Scope for Names {
 fn record() -> Record {
     let mut record = Record {
         parts: vec![
-            Part::ok(Source::Local, vec![Value::Float(72.0), Value::List(Arc::from([Value::from("crm"), Value::from("geo")]))]),
+            Part::ok(
+                Source::Local,
+                vec![Value::Float(72.0), Value::List(Arc::from([Value::from("crm"), Value::from("geo")]))],
+            ),
             Part::ok(Source::Local, vec![Value::from("GB")]),
             Part::default(),
         ],
@@ -113,7 +116,10 @@ fn explain_puts_each_value_behind_its_name() {
         "score.value (72) >= 60 && geo.country (\"GB\") in [\"US\"]"
     );
     assert_eq!(explain("!device.bot"), "!device.bot (absent)");
-    assert_eq!(explain("event.url.contains(\"geo.country\")"), "event.url (\"https://acme.example/pricing\").contains(\"geo.country\")");
+    assert_eq!(
+        explain("event.url.contains(\"geo.country\")"),
+        "event.url (\"https://acme.example/pricing\").contains(\"geo.country\")"
+    );
     assert_eq!(explain("event.properties[\"two words\"] == 'x'"), "event.properties[\"two words\"] (\"yes\") == 'x'");
 }
 
@@ -127,8 +133,14 @@ fn type_errors_say_what_to_write() {
         refused("event.properties.price > 100"),
         "type error: event.properties.price is text and 100 is a number; write number(event.properties.price) > 100"
     );
-    assert_eq!(refused("device.bot == \"true\""), "type error: device.bot is true or false and \"true\" is text; write device.bot");
-    assert_eq!(refused("geo.country == null"), "type error: an absent value is unknown, not null; write !has(geo.country)");
+    assert_eq!(
+        refused("device.bot == \"true\""),
+        "type error: device.bot is true or false and \"true\" is text; write device.bot"
+    );
+    assert_eq!(
+        refused("geo.country == null"),
+        "type error: an absent value is unknown, not null; write !has(geo.country)"
+    );
     assert_eq!(refused("score.value"), "type error: a condition is to be true or false, and score.value is a number");
     assert_eq!(refused("score.value && true"), "type error: && wants true or false, and score.value is a number");
     assert!(refused("geo.country in \"US\"").contains("in wants a list"), "{}", refused("geo.country in \"US\""));

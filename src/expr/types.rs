@@ -105,7 +105,11 @@ impl Checker<'_> {
             Expr::Comprehension(it) => {
                 let range = self.infer(&mut it.iter_range.expr)?;
                 if !range.can_be(Ty::List) && range != Ty::Map {
-                    return wrong(format!("{} is {}, not a list", self.show(&it.iter_range.expr, "this"), range.noun()));
+                    return wrong(format!(
+                        "{} is {}, not a list",
+                        self.show(&it.iter_range.expr, "this"),
+                        range.noun()
+                    ));
                 }
                 Ty::Any
             }
@@ -134,9 +138,12 @@ impl Checker<'_> {
         let target = call.target.as_ref().map(|target| &target.expr);
         let arguments: Vec<&Expr> = target.into_iter().chain(call.args.iter().map(|argument| &argument.expr)).collect();
         let expect = |index: usize, ty: Ty, of: &str| match (arguments.get(index), types.get(index)) {
-            (Some(argument), Some(found)) if !found.can_be(ty) => {
-                wrong(format!("{of} wants {}, and {} is {}", ty.noun(), self.show(argument, "what stands there"), found.noun()))
-            }
+            (Some(argument), Some(found)) if !found.can_be(ty) => wrong(format!(
+                "{of} wants {}, and {} is {}",
+                ty.noun(),
+                self.show(argument, "what stands there"),
+                found.noun()
+            )),
             _ => Ok(()),
         };
         Ok(match (call.func_name.as_str(), types.as_slice()) {
@@ -185,7 +192,13 @@ impl Checker<'_> {
                 let of = call.func_name.trim_matches('_');
                 expect(0, Ty::Float, of)?;
                 expect(1, Ty::Float, of)?;
-                if types.contains(&Ty::Any) { Ty::Any } else if types.contains(&Ty::Float) { Ty::Float } else { Ty::Int }
+                if types.contains(&Ty::Any) {
+                    Ty::Any
+                } else if types.contains(&Ty::Float) {
+                    Ty::Float
+                } else {
+                    Ty::Int
+                }
             }
             (operators::NEGATE, _) => {
                 expect(0, Ty::Float, "-")?;
@@ -228,10 +241,14 @@ impl Checker<'_> {
         };
         let reading = |expression: &Expr| matches!(expression, Expr::Ident(_));
         let remedy = match (left, right) {
-            ((_, Ty::Int | Ty::Float), (text, Ty::Text)) if literal(text).is_some_and(|text| text.parse::<f64>().is_ok()) => {
+            ((_, Ty::Int | Ty::Float), (text, Ty::Text))
+                if literal(text).is_some_and(|text| text.parse::<f64>().is_ok()) =>
+            {
                 format!("; write {left_text} {symbol} {}", literal(text).unwrap_or_default())
             }
-            ((text, Ty::Text), (_, Ty::Int | Ty::Float)) if literal(text).is_some_and(|text| text.parse::<f64>().is_ok()) => {
+            ((text, Ty::Text), (_, Ty::Int | Ty::Float))
+                if literal(text).is_some_and(|text| text.parse::<f64>().is_ok()) =>
+            {
                 format!("; write {} {symbol} {right_text}", literal(text).unwrap_or_default())
             }
             ((text, Ty::Text), (_, Ty::Int | Ty::Float)) if reading(text) => {

@@ -8,9 +8,7 @@ use super::{
     decode::{Name, Table},
     diagnostic::Findings,
     fields,
-    model::{
-        AgentKind, AgentSpec, Fallback, LeadScoreSpec, OutputField, ScoreRule, ServiceKind, ServiceSpec,
-    },
+    model::{AgentKind, AgentSpec, Fallback, LeadScoreSpec, OutputField, ScoreRule, ServiceKind, ServiceSpec},
     names,
     order::Edge,
     raw_agent::{AgentBody, Calls, LeadScoreKeys, RawAgent},
@@ -78,8 +76,14 @@ pub(super) fn signature(
             .collect(),
     };
     if agent.common.output.is_none() && own.is_empty() {
-        let message = format!("agent \"{name}\" has no key \"output\", and its service yields whatever it is asked for");
-        findings.error(codes::HW105, agent.common.name.span, message, "Write output: { segment: hs_segment }, new name on the left");
+        let message =
+            format!("agent \"{name}\" has no key \"output\", and its service yields whatever it is asked for");
+        findings.error(
+            codes::HW105,
+            agent.common.name.span,
+            message,
+            "Write output: { segment: hs_segment }, new name on the left",
+        );
     }
     for (field, written) in types.iter().flat_map(|Table(types)| types) {
         let ty = fields::TYPE_NAMES.iter().find(|(name, _)| *name == written.value);
@@ -122,9 +126,11 @@ impl Build<'_> {
         let name = raw.common.name.value.as_str();
         let output = self.names.agents[self.place[index]].output.clone();
         let input = self.inputs(raw, binding, findings);
-        let when = raw.common.when.as_ref().and_then(|when| {
-            sites.compile(when, self.names, name, "the agent is then skipped", findings)
-        });
+        let when = raw
+            .common
+            .when
+            .as_ref()
+            .and_then(|when| sites.compile(when, self.names, name, "the agent is then skipped", findings));
         let later = |kind: &str| AgentKind::Later { kind: kind.into() };
         let kind = match (&raw.body, binding) {
             (AgentBody::GeoIp(keys), _) => Some(AgentKind::GeoIp { database: keys.database.value.clone().into() }),
@@ -251,7 +257,8 @@ impl Build<'_> {
                 findings.error(codes::HW212, input.span, message, fix);
             } else if let Some(resolved) = self.path(path, name, findings) {
                 if matches!(resolved, Path::Map(_)) && input.value != "hints" {
-                    let message = format!("{} is a map, and {name} wants one value for \"{}\"", path.value, input.value);
+                    let message =
+                        format!("{} is a map, and {name} wants one value for \"{}\"", path.value, input.value);
                     findings.error(codes::HW212, path.span, message, format!("Write {}.<key>", path.value));
                 }
                 inputs.push((Arc::from(input.value.as_str()), resolved));
@@ -270,17 +277,12 @@ impl Build<'_> {
     }
 
     /// Whether a service can be asked with these inputs.
-    fn service_inputs(
-        &self,
-        raw: &RawAgent,
-        service: &ServiceSpec,
-        written: &[(Name, Name)],
-        findings: &mut Findings,
-    ) {
+    fn service_inputs(&self, raw: &RawAgent, service: &ServiceSpec, written: &[(Name, Name)], findings: &mut Findings) {
         let (name, span) = (raw.common.name.value.as_str(), raw.common.name.span);
         let ServiceKind::Http(http) = &service.kind else {
             if written.len() != 1 {
-                let message = format!("{name} has {} inputs, and service \"{}\" looks up by one", written.len(), service.name);
+                let message =
+                    format!("{name} has {} inputs, and service \"{}\" looks up by one", written.len(), service.name);
                 findings.error(codes::HW212, span, message, "Write input: { user_id: event.user_id }");
             }
             return;
@@ -294,7 +296,8 @@ impl Build<'_> {
         wanted.extend(http.body.iter().flat_map(services::body_names));
         for want in wanted {
             if !written.iter().any(|(input, _)| input.value == want) {
-                let message = format!("services.{} asks for {{{want}}}, and {name} has no input \"{want}\"", service.name);
+                let message =
+                    format!("services.{} asks for {{{want}}}, and {name} has no input \"{want}\"", service.name);
                 findings.error(codes::HW213, span, message, format!("Add input: {{ {want}: event.… }}"));
             }
         }

@@ -46,7 +46,12 @@ pub(super) fn attempts(keys: &CallKeys, retries: bool, findings: &mut Findings) 
     let retry = keys.retry.map_or(default, |retry| u32::try_from(retry.value.min(MAX_RETRY)).unwrap_or(default));
     if let Some(written) = keys.retry.filter(|retry| retry.value > MAX_RETRY) {
         let message = format!("retry: {} is more than {MAX_RETRY}", written.value);
-        findings.error(codes::HW107, written.span, message, "A few retries help against a short fault; the cache against a long one");
+        findings.error(
+            codes::HW107,
+            written.span,
+            message,
+            "A few retries help against a short fault; the cache against a long one",
+        );
     }
     let needed = needed(timeout, retry);
     let deadline = keys.deadline.map_or(DEADLINE.max(needed), |deadline| deadline.value);
@@ -97,9 +102,10 @@ pub(super) fn fallbacks(
     let mut list = Vec::new();
     for fallback in written {
         match fallback {
-            RawFallback::Word(word) => match word.value.as_str() {
-                "cache" => {
-                    match &allowed.cache {
+            RawFallback::Word(word) => {
+                match word.value.as_str() {
+                    "cache" => {
+                        match &allowed.cache {
                         Ok(()) => {}
                         Err(NoCache::Off(service)) => findings.error(
                             codes::HW209,
@@ -114,23 +120,24 @@ pub(super) fn fallbacks(
                             "Fall back to values: { field: value }",
                         ),
                     }
-                    list.push(Fallback::Cache);
-                }
-                "lexicon" if allowed.lexicon => list.push(Fallback::Lexicon),
-                "dead_letter" => list.push(Fallback::DeadLetter),
-                word_text => {
-                    let message = if word_text == "lexicon" {
-                        format!("{} yields no sentiment, so there is no lexicon to fall back to", allowed.agent)
-                    } else {
-                        format!("there is no fallback \"{word_text}\"")
-                    };
-                    let mut fix = did_you_mean(word_text, ["cache", "lexicon", "dead_letter"]);
-                    if fix.is_empty() {
-                        "There are cache, lexicon, dead_letter and { field: value }".clone_into(&mut fix);
+                        list.push(Fallback::Cache);
                     }
-                    findings.error(codes::HW214, word.span, message, fix);
+                    "lexicon" if allowed.lexicon => list.push(Fallback::Lexicon),
+                    "dead_letter" => list.push(Fallback::DeadLetter),
+                    word_text => {
+                        let message = if word_text == "lexicon" {
+                            format!("{} yields no sentiment, so there is no lexicon to fall back to", allowed.agent)
+                        } else {
+                            format!("there is no fallback \"{word_text}\"")
+                        };
+                        let mut fix = did_you_mean(word_text, ["cache", "lexicon", "dead_letter"]);
+                        if fix.is_empty() {
+                            "There are cache, lexicon, dead_letter and { field: value }".clone_into(&mut fix);
+                        }
+                        findings.error(codes::HW214, word.span, message, fix);
+                    }
                 }
-            },
+            }
             RawFallback::Values(at, values) => {
                 let values = values
                     .iter()

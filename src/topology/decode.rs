@@ -33,7 +33,6 @@ impl Cx<'_> {
                     value: resolved.value,
                     raw: raw.clone(),
                     span: node.span,
-                    variable: resolved.variable,
                     placeholder: resolved.placeholder,
                 });
             }
@@ -234,15 +233,13 @@ leaf_schema! {
     Json = {}
 }
 
-/// A string with its variables replaced.
+/// A string with its variables replaced. The value may be a secret: findings show what was written.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Text {
     pub value: String,
     /// As written: what messages may show.
     pub raw: String,
     pub span: Span,
-    /// Some of it came from a variable: a secret until its key says otherwise.
-    pub variable: bool,
     /// Some of it is not known here: not to be judged.
     pub placeholder: bool,
 }
@@ -316,7 +313,11 @@ macro_rules! parsed {
     ($($(#[$meta:meta])* $name:ident($ty:ty) $code:ident $problem:literal = $parse:expr;)*) => {$(
         $(#[$meta])*
         #[derive(Debug, Clone, Copy)]
-        pub(super) struct $name { pub value: $ty, pub span: Span }
+        pub(super) struct $name {
+            pub value: $ty,
+            #[allow(dead_code)] // not every kind has a finding of its own
+            pub span: Span,
+        }
 
         impl Decode for $name {
             fn decode(node: &Node, cx: &mut Cx) -> Option<Self> {
@@ -359,12 +360,11 @@ parsed! {
 #[derive(Debug, Clone)]
 pub(super) struct Json {
     pub value: serde_json::Value,
-    pub span: Span,
 }
 
 impl Decode for Json {
     fn decode(node: &Node, cx: &mut Cx) -> Option<Self> {
-        Some(Json { value: json(node, cx)?, span: node.span })
+        Some(Json { value: json(node, cx)? })
     }
 }
 

@@ -115,9 +115,10 @@ impl Findings {
     }
 
     fn push(&mut self, code: &'static str, severity: Severity, span: Span, message: String, fix: String) {
-        let width = self.text.get(span.start..span.end).map_or(1, |text| {
-            text.lines().next().map_or(1, |line| line.trim_end().chars().count()).max(1)
-        });
+        let width = self
+            .text
+            .get(span.start..span.end)
+            .map_or(1, |text| text.lines().next().map_or(1, |line| line.trim_end().chars().count()).max(1));
         let finding = Diagnostic {
             code,
             severity,

@@ -30,11 +30,7 @@ pub(super) fn destinations(raw: Option<&RawDestinations>, findings: &mut Finding
     list
 }
 
-fn destination(
-    name: &str,
-    raw: &Tagged<DestinationKeys, DestinationBody>,
-    findings: &mut Findings,
-) -> DestinationSpec {
+fn destination(name: &str, raw: &Tagged<DestinationKeys, DestinationBody>, findings: &mut Findings) -> DestinationSpec {
     let keys = &raw.common;
     let allow_private = keys.allow_private.is_some_and(|flag| flag.value);
     let kind = match &raw.body {
@@ -42,7 +38,8 @@ fn destination(
         DestinationBody::Webhook(webhook) => {
             let private = services::address(&webhook.url, findings).is_some_and(|url| services::is_private(&url));
             if private && !allow_private {
-                let message = format!("\"{}\" is a private address, and deliveries to those are refused", webhook.url.raw);
+                let message =
+                    format!("\"{}\" is a private address, and deliveries to those are refused", webhook.url.raw);
                 let fix = "Use a public address, or write allow_private: true if it is meant";
                 findings.warn(codes::HW402, webhook.url.span, message, fix);
             }
@@ -86,8 +83,13 @@ pub(super) fn triggers(
             let message = format!("there are two campaigns \"{campaign}\"");
             findings.error(codes::HW215, trigger.campaign.span, message, "Give one of them another name");
         }
-        let when =
-            sites.compile(&trigger.when, build.names, campaign, "the trigger is then unknown and does not fire", findings);
+        let when = sites.compile(
+            &trigger.when,
+            build.names,
+            campaign,
+            "the trigger is then unknown and does not fire",
+            findings,
+        );
         let mut targets = Vec::new();
         for name in &trigger.destination.0 {
             match destinations.iter().position(|destination| *destination.name == *name.value) {

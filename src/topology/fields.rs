@@ -23,13 +23,13 @@ const fn shape(
 
 static GEO_IP: Shape = shape(
     &[
-        ("country", Text),      // ISO 3166-1 alpha-2
-        ("city", Text),         // English name
-        ("region", Text),       // ISO 3166-2 subdivision, without the country
-        ("time_zone", Text),    // IANA name
+        ("country", Text),   // ISO 3166-1 alpha-2
+        ("city", Text),      // English name
+        ("region", Text),    // ISO 3166-2 subdivision, without the country
+        ("time_zone", Text), // IANA name
         ("latitude", Float),
         ("longitude", Float),
-        ("continent", Text),    // two letters
+        ("continent", Text), // two letters
         ("postal_code", Text),
         ("is_eu", Bool),
         ("asn", Int),
@@ -44,7 +44,7 @@ static USER_AGENT: Shape = shape(
         ("browser_version", Text),
         ("os", Text),
         ("os_version", Text),
-        ("device", Text),       // desktop, mobile, tablet, …
+        ("device", Text), // desktop, mobile, tablet, …
         ("vendor", Text),
         ("bot", Bool),
         ("bot_reason", Text),
@@ -63,7 +63,7 @@ static SESSION: Shape = shape(
         ("page_views", Int),
         ("events", Int),
         ("duration_ms", Int),
-        ("number", Int),        // the person's how many-th
+        ("number", Int), // the person's how many-th
         ("is_new", Bool),
         ("entry_url", Text),
     ],

@@ -5,7 +5,7 @@ use sha2::{Digest, Sha256};
 use super::{
     agents::{self, Binding, Build},
     codes,
-    decode::{Cx, Decode, Lenient, MapReader, Name, Read},
+    decode::{Cx, Lenient, MapReader, Name, Read},
     diagnostic::{Diagnostic, Findings},
     edge,
     model::{AgentSpec, ServiceSpec, SourceSpec, Start, Topology},
@@ -127,13 +127,19 @@ fn version(text: &str) -> String {
 
 fn check_agent_names(agents: &RawAgents, raw: &RawTopology, findings: &mut Findings) {
     if agents.entries.is_empty() && agents.broken.is_empty() {
-        findings.error(codes::HW105, raw.name.span, "the topology has no agents", "Add - { name: geo, type: geoip, database: … }");
+        findings.error(
+            codes::HW105,
+            raw.name.span,
+            "the topology has no agents",
+            "Add - { name: geo, type: geoip, database: … }",
+        );
     }
     for (index, agent) in agents.entries.iter().enumerate() {
         let name = &agent.common.name;
         names::check(name, "an agent", findings);
         if let Some(first) = agents.entries[..index].iter().find(|other| other.common.name.value == name.value) {
-            let message = format!("there are two agents \"{}\", the first on line {}", name.value, first.common.name.span.line);
+            let message =
+                format!("there are two agents \"{}\", the first on line {}", name.value, first.common.name.span.line);
             findings.error(codes::HW215, name.span, message, "Give one of them another name");
         }
     }
@@ -150,13 +156,20 @@ fn source(raw: &RawSource, agents: &RawAgents, findings: &mut Findings) -> Optio
                 let dotted = format!("event.{}", field.value.trim_start_matches("event."));
                 match no_agents.resolve(&dotted) {
                     Some((
-                        path @ (Path::Event(EventField::UserId | EventField::AnonymousId | EventField::Id | EventField::Ip)
+                        path @ (Path::Event(
+                            EventField::UserId | EventField::AnonymousId | EventField::Id | EventField::Ip,
+                        )
                         | Path::Entry(EventMap::Properties | EventMap::Campaign, _)),
                         _,
                     )) => key.push(path),
                     Some(_) => {
                         let message = format!("\"{}\" names nobody, so it is no key", field.value);
-                        findings.error(codes::HW107, field.span, message, "Keys are user_id, anonymous_id, id, ip, properties.<name>");
+                        findings.error(
+                            codes::HW107,
+                            field.span,
+                            message,
+                            "Keys are user_id, anonymous_id, id, ip, properties.<name>",
+                        );
                     }
                     None => {
                         if let Some(unknown) = no_agents.explain(&dotted, "source.key") {
@@ -208,7 +221,8 @@ fn bind(
             match &agent.body {
                 AgentBody::Private(keys, body, _) => {
                     if find(&list, name).is_some() {
-                        let message = format!("agent \"{name}\" brings a service of its own, and there is a service \"{name}\"");
+                        let message =
+                            format!("agent \"{name}\" brings a service of its own, and there is a service \"{name}\"");
                         findings.error(codes::HW215, *span, message, "Write type: function to call the shared one");
                     }
                     list.push(services::build(name, keys, body, *span, findings));
@@ -229,7 +243,8 @@ fn bind(
                             Binding::None
                         }
                         (None, None, Some(stub)) => {
-                            let message = format!("function \"{name}\" is bound to no service; here it asks the stub CRM");
+                            let message =
+                                format!("function \"{name}\" is bound to no service; here it asks the stub CRM");
                             findings.warn(codes::HW204, *span, message, bind_fix(name));
                             list.push(services::stub(name, stub));
                             Binding::Service(list.len() - 1)
@@ -248,7 +263,12 @@ fn bind(
     for (index, (name, _)) in raw.iter().flat_map(|raw| &raw.0.entries).enumerate().take(shared) {
         if !bindings.contains(&Binding::Service(index)) {
             let message = format!("no agent calls service \"{}\"", name.value);
-            findings.warn(codes::HW301, name.span, message, format!("Add - {{ name: {}, type: function, … }} or take it away", name.value));
+            findings.warn(
+                codes::HW301,
+                name.span,
+                message,
+                format!("Add - {{ name: {}, type: function, … }} or take it away", name.value),
+            );
         }
     }
     (list, bindings)
@@ -269,7 +289,12 @@ fn stages(
         None => None,
         Some((_, Ok(placement))) => Some(placement),
         Some((word, Err(message))) => {
-            findings.error(codes::HW112, word.span, message, "For groups of your own write stages: [{ name: local, agents: [geo] }]");
+            findings.error(
+                codes::HW112,
+                word.span,
+                message,
+                "For groups of your own write stages: [{ name: local, agents: [geo] }]",
+            );
             None
         }
     };

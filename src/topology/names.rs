@@ -4,8 +4,28 @@ use super::{codes, decode::Name, diagnostic::Findings};
 
 /// Words that mean something in a record, a topic or a group.
 const RESERVED: &[&str] = &[
-    "event", "status", "provenance", "events", "enriched", "triggers", "incomplete", "received_at", "enriched_at", "origin",
-    "chain", "topology_version", "intake", "deliver", "sink", "state", "control", "dead_letters", "true", "false", "null", "in",
+    "event",
+    "status",
+    "provenance",
+    "events",
+    "enriched",
+    "triggers",
+    "incomplete",
+    "received_at",
+    "enriched_at",
+    "origin",
+    "chain",
+    "topology_version",
+    "intake",
+    "deliver",
+    "sink",
+    "state",
+    "control",
+    "dead_letters",
+    "true",
+    "false",
+    "null",
+    "in",
 ];
 
 /// Words that every part has beside its fields.
@@ -18,7 +38,12 @@ pub(super) fn check(name: &Name, noun: &str, findings: &mut Findings) {
         findings.error(codes::HW109, name.span, message, "Choose another name");
     } else if !is_word(&name.value) {
         let message = format!("\"{}\" is no name for {noun}", name.value);
-        findings.error(codes::HW109, name.span, message, "A name has small letters, digits and _, begins with a letter, at most 40 characters");
+        findings.error(
+            codes::HW109,
+            name.span,
+            message,
+            "A name has small letters, digits and _, begins with a letter, at most 40 characters",
+        );
     }
 }
 
@@ -29,7 +54,12 @@ pub(super) fn check_field(name: &Name, findings: &mut Findings) {
         findings.error(codes::HW109, name.span, message, "Choose another name on the left side of output");
     } else if !is_word(&name.value) {
         let message = format!("\"{}\" is no name for a field", name.value);
-        findings.error(codes::HW109, name.span, message, "A name has small letters, digits and _, begins with a letter, at most 40 characters");
+        findings.error(
+            codes::HW109,
+            name.span,
+            message,
+            "A name has small letters, digits and _, begins with a letter, at most 40 characters",
+        );
     }
 }
 
@@ -51,7 +81,12 @@ pub(super) fn check_topic(name: &Name, findings: &mut Findings) {
         && name.value.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'));
     if !fine {
         let message = format!("\"{}\" is no name for a topic", name.value);
-        findings.error(codes::HW109, name.span, message, "Kafka allows letters, digits, ., _ and -, at most 249 characters");
+        findings.error(
+            codes::HW109,
+            name.span,
+            message,
+            "Kafka allows letters, digits, ., _ and -, at most 249 characters",
+        );
     }
 }
 

@@ -50,7 +50,8 @@ pub(super) fn edges(agents: &[RawAgent], broken: &[String], findings: &mut Findi
                 Some(from) => edges.push(Edge { reader, from, name: "after".to_owned(), span: *span }),
                 None if broken.contains(value) => {}
                 None => {
-                    let message = format!("agent \"{value}\" is not defined; {} runs after it", agent.common.name.value);
+                    let message =
+                        format!("agent \"{value}\" is not defined; {} runs after it", agent.common.name.value);
                     let fix = did_you_mean(value, agents.iter().map(|agent| agent.common.name.value.as_str()));
                     findings.error(codes::HW202, *span, message, fix);
                 }
@@ -65,9 +66,8 @@ pub(super) fn sorted(agents: &[RawAgent], edges: &[Edge], findings: &mut Finding
     let mut order: Vec<usize> = Vec::with_capacity(agents.len());
     let mut left: Vec<usize> = (0..agents.len()).collect();
     while !left.is_empty() {
-        let ready = left.iter().position(|agent| {
-            edges.iter().all(|edge| edge.reader != *agent || order.contains(&edge.from))
-        });
+        let ready =
+            left.iter().position(|agent| edges.iter().all(|edge| edge.reader != *agent || order.contains(&edge.from)));
         match ready {
             Some(at) => order.push(left.remove(at)),
             None => {

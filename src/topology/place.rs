@@ -49,9 +49,7 @@ const FUSED: &str = "enrich";
 /// One stage per agent, or one for all.
 pub(super) fn place(topology: &str, placement: Placement, agents: &[AgentSpec]) -> Vec<StageSpec> {
     let groups = match placement {
-        Placement::Split => {
-            agents.iter().enumerate().map(|(index, agent)| (agent.name.clone(), vec![index])).collect()
-        }
+        Placement::Split => agents.iter().enumerate().map(|(index, agent)| (agent.name.clone(), vec![index])).collect(),
         Placement::Fused => vec![(Arc::from(FUSED), (0..agents.len()).collect())],
     };
     chain(topology, groups)
@@ -78,7 +76,8 @@ pub(super) fn place_groups(
         }
         for member in &group.agents {
             let Some(agent) = agents.iter().position(|agent| *agent.name == *member.value) else {
-                let message = format!("agent \"{}\" is not defined; stage \"{}\" holds it", member.value, group.name.value);
+                let message =
+                    format!("agent \"{}\" is not defined; stage \"{}\" holds it", member.value, group.name.value);
                 let fix = did_you_mean(&member.value, agents.iter().map(|agent| &*agent.name));
                 findings.error(codes::HW202, member.span, message, fix);
                 continue;
@@ -99,7 +98,8 @@ pub(super) fn place_groups(
         findings.error(codes::HW216, at.span, message, "Every agent stands in one stage");
     }
     for (agent, stage) in stage_of.iter().enumerate().filter_map(|(agent, stage)| Some((agent, (*stage)?))) {
-        let later = agents[agent].deps.iter().filter_map(|dep| Some((*dep, stage_of[*dep]?))).find(|(_, of)| *of > stage);
+        let later =
+            agents[agent].deps.iter().filter_map(|dep| Some((*dep, stage_of[*dep]?))).find(|(_, of)| *of > stage);
         if let Some((dep, of)) = later {
             let (group, other) = (&groups[stage], &groups[of].name.value);
             let (name, from) = (&agents[agent].name, &agents[dep].name);

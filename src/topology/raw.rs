@@ -3,8 +3,8 @@
 use super::{
     decode::{Condition, Flag, For, Lenient, Name, OneOrMany, Table, Text, Whole, raw},
     raw_agent::RawAgents,
-    raw_service::RawServices,
     raw_edge::{RawDestinations, RawFeeds, RawSinks},
+    raw_service::RawServices,
 };
 
 raw! {

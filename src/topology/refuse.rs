@@ -46,7 +46,10 @@ pub fn plan_refusals(topology: &Topology) -> Vec<Diagnostic> {
     }
     for trigger in &topology.triggers {
         if trigger.cooldown.is_some() {
-            refuse(format!("trigger \"{}\": cooldown", trigger.campaign), "Take cooldown away; it comes with keyed state");
+            refuse(
+                format!("trigger \"{}\": cooldown", trigger.campaign),
+                "Take cooldown away; it comes with keyed state",
+            );
         }
     }
     for (index, destination) in topology.destinations.iter().enumerate() {

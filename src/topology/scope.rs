@@ -80,11 +80,29 @@ impl Scope for Names<'_> {
 
 /// Words people try for a field of the event.
 const EVENT_SYNONYMS: &[(&str, &str)] = &[
-    ("text", "description"), ("message", "description"), ("body", "description"), ("comment", "description"),
-    ("messageId", "id"), ("message_id", "id"), ("event_id", "id"), ("userId", "user_id"), ("user", "user_id"),
-    ("anonymousId", "anonymous_id"), ("timestamp", "occurred_at"), ("time", "occurred_at"), ("event", "name"),
-    ("page", "url"), ("userAgent", "user_agent"), ("ua", "user_agent"), ("price", "revenue"), ("value", "revenue"),
-    ("amount", "revenue"), ("ip_address", "ip"), ("referer", "referrer"), ("utm", "campaign"), ("traits", "properties"),
+    ("text", "description"),
+    ("message", "description"),
+    ("body", "description"),
+    ("comment", "description"),
+    ("messageId", "id"),
+    ("message_id", "id"),
+    ("event_id", "id"),
+    ("userId", "user_id"),
+    ("user", "user_id"),
+    ("anonymousId", "anonymous_id"),
+    ("timestamp", "occurred_at"),
+    ("time", "occurred_at"),
+    ("event", "name"),
+    ("page", "url"),
+    ("userAgent", "user_agent"),
+    ("ua", "user_agent"),
+    ("price", "revenue"),
+    ("value", "revenue"),
+    ("amount", "revenue"),
+    ("ip_address", "ip"),
+    ("referer", "referrer"),
+    ("utm", "campaign"),
+    ("traits", "properties"),
 ];
 
 impl Names<'_> {
@@ -106,7 +124,8 @@ impl Names<'_> {
         } else {
             format!("agent \"{root}\" is not defined; {reader} uses {dotted}")
         };
-        let known = if self.agents.is_empty() { String::new() } else { format!("Defined: {}. ", join(defined.clone())) };
+        let known =
+            if self.agents.is_empty() { String::new() } else { format!("Defined: {}. ", join(defined.clone())) };
         let fix = match (nearest(root, defined.chain(["event"])), root) {
             (Some(near), _) if field.is_empty() => format!("Did you mean {near}.…?"),
             (Some(near), _) => format!("Did you mean {near}.{field}? {}", known.trim_end()).trim_end().to_owned(),
@@ -126,12 +145,11 @@ impl Names<'_> {
         let synonym = EVENT_SYNONYMS.iter().find(|(word, _)| *word == field).map(|(_, name)| *name);
         let custom = format!("For a custom field write event.properties.{field}");
         let (message, fix) = match synonym.or_else(|| nearest(field, names.clone())) {
-            _ if field.is_empty() => {
-                ("event is the whole event, not a field of it".to_owned(), format!("Write event.<field>: {}", join(names)))
-            }
-            Some(near) => {
-                (format!("Event has no field \"{field}\""), format!("did you mean event.{near}? {custom}"))
-            }
+            _ if field.is_empty() => (
+                "event is the whole event, not a field of it".to_owned(),
+                format!("Write event.<field>: {}", join(names)),
+            ),
+            Some(near) => (format!("Event has no field \"{field}\""), format!("did you mean event.{near}? {custom}")),
             None => (format!("Event has no field \"{field}\""), custom),
         };
         Unknown { code: codes::HW206, message, fix }
@@ -154,7 +172,11 @@ fn explain_field(agent: &Signature, field: &str) -> Unknown {
         (None, Some(near)) => format!("did you mean {name}.{near}?"),
         (None, None) => String::new(),
     };
-    let yields = if agent.output.is_empty() { "it has no output".to_owned() } else { format!("its output is {}", join(outputs())) };
+    let yields = if agent.output.is_empty() {
+        "it has no output".to_owned()
+    } else {
+        format!("its output is {}", join(outputs()))
+    };
     Unknown { code: codes::HW203, message: format!("{name} has no field \"{field}\"; {yields}"), fix }
 }
 

@@ -109,12 +109,7 @@ fn hubspot(keys: &HubSpotKeys, findings: &mut Findings) -> ServiceKind {
     }
     ServiceKind::HubSpot(HubSpotSpec {
         token: Secret::new(keys.token.value.clone()),
-        base_url: keys
-            .base_url
-            .as_ref()
-            .map_or(HUBSPOT_URL, |url| &url.value)
-            .trim_end_matches('/')
-            .to_owned(),
+        base_url: keys.base_url.as_ref().map_or(HUBSPOT_URL, |url| &url.value).trim_end_matches('/').to_owned(),
         id_property: keys.id_property.as_ref().map(|text| text.value.clone()),
     })
 }
@@ -209,7 +204,11 @@ fn is_private_ip(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => {
             let [a, b, ..] = ip.octets();
-            ip.is_private() || ip.is_loopback() || ip.is_link_local() || ip.is_unspecified() || (a == 100 && b & 0xc0 == 64)
+            ip.is_private()
+                || ip.is_loopback()
+                || ip.is_link_local()
+                || ip.is_unspecified()
+                || (a == 100 && b & 0xc0 == 64)
         }
         IpAddr::V6(ip) => {
             ip.is_loopback()

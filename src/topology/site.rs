@@ -1,8 +1,7 @@
 //! Every place that holds a condition: compiled, its faults placed in the file, and later looked at for absent fields.
 
 use super::{
-    codes,
-    decode,
+    codes, decode,
     diagnostic::Findings,
     model::{AgentKind, AgentSpec, Fallback},
     scope::Names,
@@ -63,15 +62,17 @@ impl Sites {
                     let asks = site.condition.source().contains(&format!("has({name})"));
                     if open.contains(field) && !asks {
                         let message = format!("{name} can be absent ({why}); {}", site.then);
-                        let fix = format!("Add a last fallback {{ {}: … }} to decide otherwise", agent.output[*field].name);
+                        let fix =
+                            format!("Add a last fallback {{ {}: … }} to decide otherwise", agent.output[*field].name);
                         findings.warn(codes::HW303, site.span, message, fix);
                     }
                 }
             }
             if let Some(first) = open.first().filter(|_| !read_somewhere) {
                 let fields: Vec<String> =
-                    open.iter().map(|field| format!("{}.{}", agent.name, agent.output[*field].name)).collect();
-                let message = format!("{} can be absent ({why}); the event is then partial", fields.join(", "));
+                    open.iter().take(2).map(|field| format!("{}.{}", agent.name, agent.output[*field].name)).collect();
+                let more = if open.len() > 2 { format!(" and {} more", open.len() - 2) } else { String::new() };
+                let message = format!("{}{more} can be absent ({why}); the event is then partial", fields.join(", "));
                 let fix = format!("Add a last fallback {{ {}: … }} to decide otherwise", agent.output[*first].name);
                 findings.warn(codes::HW303, spans[index], message, fix);
             }
@@ -87,7 +88,11 @@ fn why_absent(agent: &AgentSpec) -> Option<&'static str> {
         _ => false,
     };
     let caches = agent.fallback.contains(&Fallback::Cache);
-    calls.then_some(if caches { "no answer, nothing in the cache, no fallback left" } else { "no answer, no fallback left" })
+    calls.then_some(if caches {
+        "no answer, nothing in the cache, no fallback left"
+    } else {
+        "no answer, no fallback left"
+    })
 }
 
 /// The fields that no fallback fills.

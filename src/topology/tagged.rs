@@ -49,7 +49,8 @@ pub(super) fn read<C: Read, B: 'static>(
     let names = || kinds.iter().map(|kind| kind.name);
     let Some(row) = kinds.iter().find(|row| row.name == kind.value) else {
         let message = format!("there is no {noun} type \"{}\"", kind.value);
-        let mut fix = nearest(&kind.value, names()).map_or_else(String::new, |near| format!("did you mean \"{near}\"? "));
+        let mut fix =
+            nearest(&kind.value, names()).map_or_else(String::new, |near| format!("did you mean \"{near}\"? "));
         fix.push_str(&format!("There are {}", names().collect::<Vec<_>>().join(", ")));
         cx.findings.error(codes::HW112, kind.span, message, fix);
         return None;
@@ -75,7 +76,12 @@ impl<T> Named<T> {
             _ if node.is_null() => &[],
             _ => {
                 let message = format!("{} stands where a map of {noun}s belongs", node.noun());
-                cx.findings.error(codes::HW107, node.span, message, format!("Write <name>: {{ type: … }} for each {noun}"));
+                cx.findings.error(
+                    codes::HW107,
+                    node.span,
+                    message,
+                    format!("Write <name>: {{ type: … }} for each {noun}"),
+                );
                 return None;
             }
         };
@@ -103,8 +109,9 @@ pub(super) fn schema<C: JsonSchema, B>(generator: &mut SchemaGenerator, kinds: &
             let mut properties = Map::new();
             properties.insert("type".to_owned(), json!({ "const": kind.name, "description": kind.doc }));
             let mut required = vec![json!("type")];
-            let groups: Vec<Schema> =
-                std::iter::once(C::json_schema(generator)).chain(kind.keys.iter().map(|keys| keys(generator))).collect();
+            let groups: Vec<Schema> = std::iter::once(C::json_schema(generator))
+                .chain(kind.keys.iter().map(|keys| keys(generator)))
+                .collect();
             for group in groups {
                 if let Some(Value::Object(keys)) = group.get("properties") {
                     properties.extend(keys.clone());

@@ -38,7 +38,7 @@ impl Variables {
     /// Replaces the variables of one string.
     pub(super) fn resolve(&self, raw: &str) -> Result<Resolved, VariableError> {
         let mut value = String::with_capacity(raw.len());
-        let (mut variable, mut placeholder) = (false, false);
+        let mut placeholder = false;
         let mut rest = raw;
         while let Some(at) = rest.find("${") {
             if let Some(literal) = rest[..at].strip_suffix('$') {
@@ -58,11 +58,10 @@ impl Variables {
                     value.push_str(&rest[at..at + 3 + end]);
                 }
             }
-            variable = true;
             rest = &body[end + 1..];
         }
         value.push_str(rest);
-        Ok(Resolved { value, variable, placeholder })
+        Ok(Resolved { value, placeholder })
     }
 
     fn one(&self, body: &str) -> Result<Option<String>, VariableError> {
@@ -105,8 +104,6 @@ impl fmt::Debug for Variables {
 /// A string after replacement.
 pub(super) struct Resolved {
     pub value: String,
-    /// Some of it came from a variable: a secret until its key says otherwise.
-    pub variable: bool,
     /// Some of it is not known here.
     pub placeholder: bool,
 }
@@ -124,20 +121,20 @@ pub(super) enum VariableError {
 mod tests {
     use super::*;
 
-    fn resolve(variables: &Variables, raw: &str) -> (String, bool, bool) {
-        let Resolved { value, variable, placeholder } = variables.resolve(raw).unwrap();
-        (value, variable, placeholder)
+    fn resolve(variables: &Variables, raw: &str) -> (String, bool) {
+        let Resolved { value, placeholder } = variables.resolve(raw).unwrap();
+        (value, placeholder)
     }
 
     #[test]
     fn values_defaults_and_placeholders() {
         let variables = Variables::optional([("A".to_owned(), "x".to_owned()), ("EMPTY".to_owned(), String::new())]);
-        assert_eq!(resolve(&variables, "plain"), ("plain".into(), false, false));
-        assert_eq!(resolve(&variables, "-${A}-${A}-"), ("-x-x-".into(), true, false));
-        assert_eq!(resolve(&variables, "${B:-y}${EMPTY:-z}"), ("yz".into(), true, false));
-        assert_eq!(resolve(&variables, "${B}"), ("${B}".into(), true, true));
-        assert_eq!(resolve(&variables, "$${A}"), ("${A}".into(), false, false));
-        assert_eq!(resolve(&variables, "${file:/nowhere}"), ("${file:/nowhere}".into(), true, true));
+        assert_eq!(resolve(&variables, "plain"), ("plain".into(), false));
+        assert_eq!(resolve(&variables, "-${A}-${A}-"), ("-x-x-".into(), false));
+        assert_eq!(resolve(&variables, "${B:-y}${EMPTY:-z}"), ("yz".into(), false));
+        assert_eq!(resolve(&variables, "${B}"), ("${B}".into(), true));
+        assert_eq!(resolve(&variables, "$${A}"), ("${A}".into(), false));
+        assert_eq!(resolve(&variables, "${file:/nowhere}"), ("${file:/nowhere}".into(), true));
     }
 
     #[test]

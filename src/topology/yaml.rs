@@ -135,7 +135,9 @@ impl<'t, I: Iterator<Item = (Event<'t>, ParserSpan)>> Reader<'t, '_, I> {
         if anchor.is_some() {
             self.events.next();
         }
-        for (at, what) in [(tag, "tag"), (anchor, "anchor")].into_iter().filter_map(|(at, what)| at.map(|at| (at, what))) {
+        for (at, what) in
+            [(tag, "tag"), (anchor, "anchor")].into_iter().filter_map(|(at, what)| at.map(|at| (at, what)))
+        {
             if tag.is_none_or(|tag| tag.start == at.start) {
                 self.refuse(at, what, keys);
             }
@@ -173,9 +175,14 @@ impl<'t, I: Iterator<Item = (Event<'t>, ParserSpan)>> Reader<'t, '_, I> {
                     keys.push(key.text().unwrap_or_default().to_owned());
                     let value = self.node(keys)?;
                     keys.pop();
-                    if let Some((first, _)) = entries.iter().find(|(other, _)| key.text().is_some() && other.text() == key.text()) {
-                        let message =
-                            format!("key \"{}\" stands here twice, first on line {}", key.text().unwrap_or_default(), first.span.line);
+                    if let Some((first, _)) =
+                        entries.iter().find(|(other, _)| key.text().is_some() && other.text() == key.text())
+                    {
+                        let message = format!(
+                            "key \"{}\" stands here twice, first on line {}",
+                            key.text().unwrap_or_default(),
+                            first.span.line
+                        );
                         self.findings.error(codes::HW106, key.span, message, "Keep one of them");
                         continue;
                     }
@@ -264,7 +271,8 @@ fn not_yaml(text: &str, error: &ScanError, findings: &mut Findings) {
             let end = content[at..].find('}').map_or(content.len(), |end| at + end + 1);
             let key = content[..at].trim_end().trim_end_matches(':').rsplit([' ', '{', ',']).next().unwrap_or_default();
             let before: usize = text.lines().take(number - 1).map(|line| line.len() + 1).sum();
-            let span = Span { line: number, column: content[..at].chars().count() + 1, start: before + at, end: before + end };
+            let span =
+                Span { line: number, column: content[..at].chars().count() + 1, start: before + at, end: before + end };
             let fix = format!("Quote it: {key}: \"{}\"", &content[at..end]);
             findings.error(codes::HW102, span, "this is not YAML: \"{\" inside { … }", fix);
             return;
@@ -274,11 +282,21 @@ fn not_yaml(text: &str, error: &ScanError, findings: &mut Findings) {
         .iter()
         .map(|number| written(*number))
         .find_map(|content| {
-            let (key, value) = content.trim_start().trim_start_matches("- ").split_once(':')?;
-            let value = value.trim();
-            let starts_quoted = value.starts_with(['"', '\'']) && value.len() > 1 && !value.ends_with(&value[..1]);
-            (starts_quoted || value.contains(": ") || value.starts_with(['%', '@', '`']))
-                .then(|| format!("Put the whole value into quotes: {key}: {}", quoted(value)))
+            // Brackets and commas of a condition inside { … }.
+            let (before, condition) = content.split_once("when:")?;
+            let condition = condition.trim();
+            let condition = condition.strip_suffix('}').unwrap_or(condition).trim();
+            (before.contains('{') && !condition.starts_with(['"', '\'']))
+                .then(|| format!("Quote it: when: {}", quoted(condition)))
+        })
+        .or_else(|| {
+            at_fault.iter().map(|number| written(*number)).find_map(|content| {
+                let (key, value) = content.trim_start().trim_start_matches("- ").split_once(':')?;
+                let value = value.trim();
+                let starts_quoted = value.starts_with(['"', '\'']) && value.len() > 1 && !value.ends_with(&value[..1]);
+                (starts_quoted || value.contains(": ") || value.starts_with(['%', '@', '`']))
+                    .then(|| format!("Put the whole value into quotes: {key}: {}", quoted(value)))
+            })
         })
         .or_else(|| written(line).contains('\t').then(|| "Indent with spaces, not tabs".to_owned()))
         .unwrap_or_default();
