@@ -15,3 +15,5 @@ mod verifier;
 mod deliver;
 mod stubs;
 mod broker;
+
+mod golden;

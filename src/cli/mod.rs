@@ -1,8 +1,15 @@
 //! The command line: one file per command. Results to stdout, the rest to stderr.
 
-use std::process::ExitCode;
+use std::{
+    io::{self, Write as _},
+    process::ExitCode,
+};
 
 use clap::{Parser, Subcommand};
+
+mod check;
+mod explain;
+mod schema;
 
 /// Exit codes, as documented in `headwater --help`.
 pub mod exit {
@@ -16,19 +23,45 @@ pub mod exit {
     pub const UNAVAILABLE: u8 = 3;
 }
 
+/// The topology a command takes when none is named.
+pub(crate) const DEFAULT_TOPOLOGY: &str = "topologies/campaign.yaml";
+
 /// Real-time enrichment of marketing events on Kafka.
 #[derive(Parser)]
-#[command(name = "headwater", version)]
+#[command(
+    name = "headwater",
+    version,
+    after_help = "Exit codes: 0 done, 1 the answer is no (check found errors, …), 2 the command line cannot be used, 3 something outside failed (a file, Kafka, the registry)."
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
 }
 
 #[derive(Subcommand)]
-enum Command {}
+enum Command {
+    Check(check::CheckArgs),
+    Explain(explain::ExplainArgs),
+    Schema(schema::SchemaArgs),
+}
 
 /// Runs the command line and gives its exit code.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
-    match cli.command {}
+    match Cli::parse().command {
+        Command::Check(args) => check::run(args),
+        Command::Explain(args) => explain::run(args),
+        Command::Schema(args) => schema::run(args),
+    }
+}
+
+/// Writes a result to stdout. A reader that has gone (`| head`) is no error.
+pub(crate) fn print(text: &str) {
+    let mut out = io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+/// Writes what is not a result to stderr.
+pub(crate) fn complain(text: &str) {
+    let mut err = io::stderr().lock();
+    let _ = writeln!(err, "{text}");
 }

@@ -23,6 +23,7 @@ pub struct Topology {
     pub triggers: Vec<TriggerSpec>,
     pub destinations: Vec<DestinationSpec>,
     pub sinks: Vec<SinkSpec>,
+    pub feeds: Vec<FeedSpec>,
 }
 
 /// Where raw events come from.
@@ -270,6 +271,13 @@ pub struct SinkSpec {
     pub name: Arc<str>,
     pub kind: Arc<str>,
     pub from: Vec<Arc<str>>,
+}
+
+/// A producer that Headwater runs itself. Parsed and checked; `run` refuses feeds in this version.
+#[derive(Debug, Clone)]
+pub struct FeedSpec {
+    pub name: Arc<str>,
+    pub kind: Arc<str>,
 }
 
 impl Topology {

@@ -1,0 +1,122 @@
+//! What each type of agent yields and reads: the visible table from which outputs, checks and schemas come.
+
+use super::raw_agent::AgentBody;
+use crate::event::Type::{self, Bool, Float, Int, Text, TextList, Timestamp};
+
+/// What a type of agent yields and reads.
+#[derive(Debug)]
+pub(super) struct Shape {
+    /// Fields in the order of the part. Empty: whatever `output` asks for (a service knows).
+    pub fields: &'static [(&'static str, Type)],
+    /// Inputs: name, what it reads when not written, whether it is needed.
+    pub inputs: &'static [(&'static str, Option<&'static str>)],
+    /// Whether it takes inputs of any name.
+    pub any_input: bool,
+}
+
+const fn shape(
+    fields: &'static [(&'static str, Type)],
+    inputs: &'static [(&'static str, Option<&'static str>)],
+) -> Shape {
+    Shape { fields, inputs, any_input: false }
+}
+
+static GEO_IP: Shape = shape(
+    &[
+        ("country", Text),   // ISO 3166-1 alpha-2
+        ("city", Text),      // English name
+        ("region", Text),    // ISO 3166-2 subdivision, without the country
+        ("time_zone", Text), // IANA name
+        ("latitude", Float),
+        ("longitude", Float),
+        ("continent", Text), // two letters
+        ("postal_code", Text),
+        ("is_eu", Bool),
+        ("asn", Int),
+        ("as_org", Text),
+    ],
+    &[("ip", Some("event.ip"))],
+);
+
+static USER_AGENT: Shape = shape(
+    &[
+        ("browser", Text),
+        ("browser_version", Text),
+        ("os", Text),
+        ("os_version", Text),
+        ("device", Text), // desktop, mobile, tablet, …
+        ("vendor", Text),
+        ("bot", Bool),
+        ("bot_reason", Text),
+    ],
+    &[("user_agent", Some("event.user_agent")), ("hints", Some("event.client_hints"))],
+);
+
+static LEAD_SCORE: Shape = shape(&[("value", Float), ("reasons", TextList)], &[]);
+
+static LOCAL_LLM: Shape = shape(&[("label", Text), ("score", Float)], &[("text", Some("event.description"))]);
+
+static SESSION: Shape = shape(
+    &[
+        ("id", Text),
+        ("started_at", Timestamp),
+        ("page_views", Int),
+        ("events", Int),
+        ("duration_ms", Int),
+        ("number", Int), // the person's how many-th
+        ("is_new", Bool),
+        ("entry_url", Text),
+    ],
+    &[],
+);
+
+static FUNNEL: Shape = shape(
+    &[("step", Text), ("step_number", Int), ("entered_at", Timestamp), ("time_in_step_ms", Int), ("completed", Bool)],
+    &[],
+);
+
+static ATTRIBUTION: Shape = shape(
+    &[
+        ("campaign", Text),
+        ("channel", Text),
+        ("utm_source", Text),
+        ("utm_medium", Text),
+        ("click_id", Text),
+        ("touches", Int),
+        ("first_touch_at", Timestamp),
+        ("last_touch_at", Timestamp),
+    ],
+    &[("url", Some("event.url")), ("referrer", Some("event.referrer")), ("country", None)],
+);
+
+static FUNCTION: Shape = Shape { fields: &[], inputs: &[], any_input: true };
+
+/// The row of a type.
+pub(super) fn shape_of(body: &AgentBody) -> &'static Shape {
+    match body {
+        AgentBody::GeoIp(_) => &GEO_IP,
+        AgentBody::UserAgent => &USER_AGENT,
+        AgentBody::Function(..) | AgentBody::Private(..) => &FUNCTION,
+        AgentBody::LocalLlm(_) => &LOCAL_LLM,
+        AgentBody::Session => &SESSION,
+        AgentBody::Funnel(_) => &FUNNEL,
+        AgentBody::Attribution(_) => &ATTRIBUTION,
+        AgentBody::LeadScore(_) => &LEAD_SCORE,
+    }
+}
+
+/// Names of field types in `types:`.
+pub(super) const TYPE_NAMES: &[(&str, Type)] =
+    &[("text", Text), ("int", Int), ("float", Float), ("bool", Bool), ("list", TextList), ("timestamp", Timestamp)];
+
+/// A type as messages call it.
+pub(super) fn noun(ty: Type) -> &'static str {
+    match ty {
+        Bool => "true or false",
+        Int => "a whole number",
+        Float => "a number",
+        Text => "text",
+        TextList => "a list",
+        Timestamp => "a time in milliseconds",
+    }
+}

@@ -1,0 +1,71 @@
+//! What this version checks but does not run yet, by name: a topology written for a later version loads, and `run` says
+//! plainly what it would leave out instead of leaving it out.
+
+use super::{
+    codes,
+    diagnostic::{Diagnostic, Severity},
+    model::{AgentKind, DestinationKind, ServiceKind, Topology},
+};
+
+/// One finding (`HW505`) per thing in use that this version does not run. Empty: it can run.
+pub fn plan_refusals(topology: &Topology) -> Vec<Diagnostic> {
+    let mut refusals = Vec::new();
+    let mut refuse = |what: String, fix: &str| {
+        refusals.push(Diagnostic {
+            code: codes::HW505,
+            severity: Severity::Error,
+            file: topology.name.to_string(),
+            line: 0,
+            column: 0,
+            width: 0,
+            message: format!("{what} is not in this version"),
+            fix: Some(fix.to_owned()).filter(|fix| !fix.is_empty()),
+        });
+    };
+    for agent in &topology.agents {
+        match &agent.kind {
+            AgentKind::Later { kind } if &**kind == "function (unbound)" => refuse(
+                format!("agent \"{}\": a function that is bound to no service", agent.name),
+                "Bind it: services.<name>: { type: hubspot, token: … }",
+            ),
+            AgentKind::Later { kind } => {
+                refuse(format!("agent \"{}\": type {kind}", agent.name), "Take the agent away, and what reads it");
+            }
+            AgentKind::Function { service } => {
+                if let Some(service) = topology.services.get(*service)
+                    && let ServiceKind::Later { kind } = &service.kind
+                {
+                    refuse(format!("service \"{}\": type {kind}", service.name), "Use hubspot or http");
+                }
+            }
+            AgentKind::LeadScore(score) if score.half_life.is_some() => {
+                refuse(format!("agent \"{}\": decay", agent.name), "Take decay away; it comes with keyed state");
+            }
+            _ => {}
+        }
+    }
+    for trigger in &topology.triggers {
+        if trigger.cooldown.is_some() {
+            refuse(
+                format!("trigger \"{}\": cooldown", trigger.campaign),
+                "Take cooldown away; it comes with keyed state",
+            );
+        }
+    }
+    for (index, destination) in topology.destinations.iter().enumerate() {
+        let used = topology.triggers.iter().any(|trigger| trigger.destinations.contains(&index));
+        if let DestinationKind::Later { kind } = &destination.kind
+            && used
+        {
+            refuse(format!("destination \"{}\": type {kind}", destination.name), "Use a webhook");
+        }
+    }
+    for sink in &topology.sinks {
+        refuse(format!("sink \"{}\": type {}", sink.name, sink.kind), "Take it away");
+    }
+    for feed in &topology.feeds {
+        refuse(format!("feed \"{}\": type {}", feed.name, feed.kind), "Take it away");
+    }
+    refusals.dedup();
+    refusals
+}
