@@ -37,10 +37,18 @@ impl Phase {
 
 #[derive(Debug, Clone, Copy)]
 enum State {
-    Closed { failures: u32 },
-    Open { until: Instant, wait: Duration },
+    Closed {
+        failures: u32,
+    },
+    Open {
+        until: Instant,
+        wait: Duration,
+    },
     /// A probe is under way; should it vanish without a word, another may go after `until`.
-    HalfOpen { until: Instant, wait: Duration },
+    HalfOpen {
+        until: Instant,
+        wait: Duration,
+    },
 }
 
 /// Leave to send one request; its result comes back with it.

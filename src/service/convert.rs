@@ -122,7 +122,7 @@ mod tests {
         assert_eq!(read(json!("2024-05-06T07:08:09.010Z"), Type::Timestamp), Ok(Value::Int(1_714_979_289_010)));
         assert_eq!(read(json!("2024-05-06"), Type::Timestamp), Ok(Value::Int(1_714_953_600_000)));
         assert_eq!(read(json!("1714979289010"), Type::Timestamp), Ok(Value::Int(1_714_979_289_010)));
-        let list = |items: &[&str]| Value::List(items.iter().map(|item| Value::text(item)).collect());
+        let list = |items: &[&str]| Value::List(items.iter().map(Value::text).collect());
         assert_eq!(read(json!(["a", 2, null]), Type::TextList), Ok(list(&["a", "2"])));
         assert_eq!(read(json!("a"), Type::TextList), Ok(list(&["a"])));
         for ty in [Type::Bool, Type::Int, Type::Float, Type::Text, Type::TextList, Type::Timestamp] {

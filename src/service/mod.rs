@@ -146,7 +146,8 @@ impl Services {
 /// What the agents of a service want of it, each once.
 fn columns(topology: &Topology, service: usize) -> Vec<Column> {
     let mut columns = Vec::new();
-    let agents = topology.agents.iter().filter(|agent| matches!(agent.kind, AgentKind::Function { service: s } if s == service));
+    let agents =
+        topology.agents.iter().filter(|agent| matches!(agent.kind, AgentKind::Function { service: s } if s == service));
     for field in agents.flat_map(|agent| &agent.output) {
         let column = Column { from: field.from.clone(), ty: field.ty };
         if !columns.contains(&column) {

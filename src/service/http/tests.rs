@@ -82,7 +82,8 @@ async fn statuses_become_kinds() {
 
 #[tokio::test]
 async fn a_429_says_when_to_come_back() {
-    let limited = Router::new().route("/x", get(|| async { (StatusCode::TOO_MANY_REQUESTS, [("retry-after", "7")], "") }));
+    let limited =
+        Router::new().route("/x", get(|| async { (StatusCode::TOO_MANY_REQUESTS, [("retry-after", "7")], "") }));
     assert_eq!(ask(limited).await.unwrap_err().retry_after, Some(Duration::from_secs(7)));
     let silent = Router::new().route("/x", get(|| async { StatusCode::TOO_MANY_REQUESTS }));
     assert_eq!(ask(silent).await.unwrap_err().retry_after, None);
@@ -94,7 +95,8 @@ async fn html_broken_json_and_too_much_are_bad_responses() {
     let error = ask(html).await.unwrap_err();
     assert_eq!((error.kind, &*error.message), (Kind::BadResponse, "answered \"text/html\" instead of JSON"));
 
-    let broken = Router::new().route("/x", get(|| async { ([("content-type", "application/json")], "{\"a\": secret") }));
+    let broken =
+        Router::new().route("/x", get(|| async { ([("content-type", "application/json")], "{\"a\": secret") }));
     let error = ask(broken).await.unwrap_err();
     assert_eq!(error.kind, Kind::BadResponse);
     assert!(!error.message.contains("secret"));

@@ -137,6 +137,9 @@ fn a_property_of_the_wrong_type_costs_its_contact_only() {
     ]});
     let answers = inner(None).match_up(&keys(&["1", "2"]), Some(body)).unwrap();
     let error = answers[0].as_ref().unwrap_err();
-    assert_eq!((error.kind, &*error.message), (Kind::BadResponse, "property seats: text where an integer was expected"));
+    assert_eq!(
+        (error.kind, &*error.message),
+        (Kind::BadResponse, "property seats: text where an integer was expected")
+    );
     assert_eq!(answers[1], answer("smb"));
 }
