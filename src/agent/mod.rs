@@ -1,8 +1,31 @@
 //! The agents: one file per type. An agent is a function from a record to its own part of it.
+//!
+//! # How to add an agent
+//! 1. A file here with a type that implements [`Agent`]: everything found out at build time (fields, paths, files),
+//!    `start` quick and without blocking.
+//! 2. A variant of [`AgentKind`] with its parameters, read and checked in `topology`.
+//! 3. A row with its output fields in the topology's table of types: schema, completion and help come from it.
+//! 4. A line in [`build`], the list below.
+//! 5. Tests beside it by behaviour, and a line in the README's table of agents.
+//!
+//! What every agent has in common (`when`, `consent`, `skip_older_than`, the size of a part) is in `guard.rs`; what
+//! every call to a service has in common is in [`crate::policy`].
+
+mod function;
+mod geoip;
+mod guard;
+mod lead_score;
+mod user_agent;
+
+use std::{collections::HashMap, path::PathBuf, sync::Arc};
 
 use futures::future::BoxFuture;
 
-use crate::event::{Part, Record};
+use crate::{
+    event::{Part, Record},
+    service::{ServiceError, Services},
+    topology::{AgentKind, AgentSpec, OutputField, Topology},
+};
 
 /// What starting an agent gives.
 pub enum Step {
@@ -17,4 +40,67 @@ pub enum Step {
 pub trait Agent: Send + Sync {
     /// Begins the agent's work on one record, whose dependencies' parts are there.
     fn start(&self, record: &Record) -> Step;
+
+    /// What metrics say of it beside its results.
+    fn vitals(&self) -> Vitals {
+        Vitals::default()
+    }
 }
+
+/// What metrics say of an agent beside its results.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Vitals {
+    /// Conditions of the agent that met a missing value (`headwater_conditions_unknown_total`).
+    pub unknown_conditions: u64,
+    /// When its database was built, in seconds since 1970 UTC (`headwater_database_age_seconds`).
+    pub database_built_at_s: Option<u64>,
+}
+
+/// Why the agents of a topology cannot be started.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    /// Remove the agent, or wait for a version that has its type.
+    #[error("HW505 agent \"{agent}\": type {kind} is not in this version")]
+    Later { agent: Arc<str>, kind: Arc<str> },
+    /// Remove `decay`, or wait for a version that keeps state.
+    #[error("HW505 agent \"{agent}\": decay is not in this version")]
+    Decay { agent: Arc<str> },
+    /// Put a database in MaxMind's format there (`GEOIP_DB`), readable for this user.
+    #[error("agent \"{agent}\": database {}: {message}", .path.display())]
+    Database { agent: Arc<str>, path: PathBuf, message: String },
+    /// See the service's error.
+    #[error(transparent)]
+    Service(#[from] ServiceError),
+}
+
+/// All agents of a topology, in its order, each behind its guard. Reads databases; connects to nothing.
+pub fn build(topology: &Topology, services: &Arc<Services>) -> Result<Vec<Arc<dyn Agent>>, AgentError> {
+    let mut databases = HashMap::new();
+    let agents = topology.agents.iter().map(|spec| {
+        let agent: Box<dyn Agent> = match &spec.kind {
+            AgentKind::GeoIp { database } => Box::new(geoip::GeoIp::new(spec, database, &mut databases)?),
+            AgentKind::UserAgent => Box::new(user_agent::UserAgent::new(spec)),
+            AgentKind::Function { service } => Box::new(function::Function::new(spec, services.port(spec, *service)?)),
+            AgentKind::LeadScore(score) => Box::new(lead_score::LeadScore::new(spec, score)?),
+            AgentKind::Later { kind } => {
+                return Err(AgentError::Later { agent: spec.name.clone(), kind: kind.clone() });
+            }
+        };
+        Ok(Arc::new(guard::Guard::new(spec, agent)) as Arc<dyn Agent>)
+    });
+    agents.collect()
+}
+
+/// For each output field what it shows of an agent's result, looked up once: by the result's name, else by the
+/// field's own; `None` where the agent knows neither, and the field stays null.
+fn fields<T>(output: &[OutputField], known: impl Fn(&str) -> Option<T>) -> Box<[Option<T>]> {
+    output.iter().map(|field| known(&field.from).or_else(|| known(&field.name))).collect()
+}
+
+/// Where the agent's input of that name lies.
+fn input<'a>(spec: &'a AgentSpec, name: &str) -> Option<&'a crate::event::Path> {
+    spec.input.iter().find(|(input, _)| &**input == name).map(|(_, path)| path)
+}
+
+#[cfg(test)]
+mod tests;

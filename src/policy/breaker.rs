@@ -37,10 +37,18 @@ impl Phase {
 
 #[derive(Debug, Clone, Copy)]
 enum State {
-    Closed { failures: u32 },
-    Open { until: Instant, wait: Duration },
+    Closed {
+        failures: u32,
+    },
+    Open {
+        until: Instant,
+        wait: Duration,
+    },
     /// A probe is under way; should it vanish without a word, another may go after `until`.
-    HalfOpen { until: Instant, wait: Duration },
+    HalfOpen {
+        until: Instant,
+        wait: Duration,
+    },
 }
 
 /// Leave to send one request; its result comes back with it.
@@ -158,7 +166,9 @@ mod tests {
     #[test]
     fn one_probe_decides() {
         let (mut breaker, now) = (breaker(), crate::clock::now());
-        (0..3).for_each(|_| drop(fail(&mut breaker, now)));
+        for _ in 0..3 {
+            fail(&mut breaker, now);
+        }
         let later = now + OPEN;
         assert_eq!(breaker.refuses(later), None);
         let probe = breaker.admit(later).unwrap();
@@ -171,7 +181,9 @@ mod tests {
     #[test]
     fn waits_twice_as_long_after_each_failed_probe_up_to_ten_times() {
         let (mut breaker, mut now) = (breaker(), crate::clock::now());
-        (0..3).for_each(|_| drop(fail(&mut breaker, now)));
+        for _ in 0..3 {
+            fail(&mut breaker, now);
+        }
         let mut waits = Vec::new();
         for _ in 0..6 {
             let until = breaker.refuses(now).unwrap();
@@ -186,7 +198,9 @@ mod tests {
     fn a_late_result_from_before_it_opened_changes_nothing() {
         let (mut breaker, now) = (breaker(), crate::clock::now());
         let late = breaker.admit(now).unwrap();
-        (0..3).for_each(|_| drop(fail(&mut breaker, now)));
+        for _ in 0..3 {
+            fail(&mut breaker, now);
+        }
         assert_eq!(breaker.record(late, false, now), None);
         assert_eq!(breaker.phase(), Phase::Open);
     }
@@ -194,7 +208,9 @@ mod tests {
     #[test]
     fn a_probe_that_vanishes_does_not_close_the_way_for_ever() {
         let (mut breaker, now) = (breaker(), crate::clock::now());
-        (0..3).for_each(|_| drop(fail(&mut breaker, now)));
+        for _ in 0..3 {
+            fail(&mut breaker, now);
+        }
         assert!(breaker.admit(now + OPEN).is_some());
         assert!(breaker.admit(now + OPEN * 2).is_some());
     }
@@ -203,7 +219,9 @@ mod tests {
         #[test]
         fn never_sends_more_than_one_request_per_open_period_while_everything_fails(steps in proptest::collection::vec(1_u64..30_000, 1..200)) {
             let (mut breaker, mut now) = (breaker(), crate::clock::now());
-            (0..3).for_each(|_| drop(fail(&mut breaker, now)));
+            for _ in 0..3 {
+            fail(&mut breaker, now);
+        }
             let mut last = now;
             for step in steps {
                 now += Duration::from_millis(step);

@@ -40,7 +40,10 @@ impl Cache {
         let (entries, keep) = spec.map_or((0, Duration::ZERO), |spec| (spec.entries, spec.ttl + spec.stale));
         Cache {
             spec,
-            values: moka::sync::Cache::builder().max_capacity(entries).time_to_live(keep.max(Duration::from_secs(1))).build(),
+            values: moka::sync::Cache::builder()
+                .max_capacity(entries)
+                .time_to_live(keep.max(Duration::from_secs(1)))
+                .build(),
             failures: moka::sync::Cache::builder()
                 .max_capacity(FAILURES)
                 .time_to_live(failure_ttl.max(Duration::from_secs(1)))

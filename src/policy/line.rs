@@ -215,12 +215,7 @@ impl Line {
 
     /// One attempt: queues the key and waits for its answer. Once it is on the wire it has its timeout, even if
     /// the deadline passes meanwhile: the cache gains.
-    async fn attempt(
-        self: &Arc<Self>,
-        key: &Key,
-        terms: Terms,
-        progress: &Arc<Progress>,
-    ) -> Result<Found, CallError> {
+    async fn attempt(self: &Arc<Self>, key: &Key, terms: Terms, progress: &Arc<Progress>) -> Result<Found, CallError> {
         let sent_before = progress.sent();
         let (reply, mut answer) = oneshot::channel();
         self.enqueue(Item { key: key.clone(), timeout: terms.timeout, progress: progress.clone(), reply });

@@ -31,12 +31,7 @@ use crate::{
     topology::AgentSpec,
 };
 
-use super::{
-    Answer, Fallbacks, Key, Line,
-    cache::Hit,
-    line::Terms,
-    stats::count,
-};
+use super::{Answer, Fallbacks, Key, Line, cache::Hit, line::Terms, stats::count};
 
 /// What asking gives.
 pub enum Reply {

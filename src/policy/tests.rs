@@ -375,9 +375,8 @@ async fn what_may_pass_is_tried_again_and_what_is_final_is_not() {
 
 #[tokio::test(start_paused = true)]
 async fn retry_after_is_honoured_within_the_deadline() {
-    let limited = |seconds| {
-        Act::Fail(CallError::new(Kind::Limited, "429").with_retry_after(Some(Duration::from_secs(seconds))))
-    };
+    let limited =
+        |seconds| Act::Fail(CallError::new(Kind::Limited, "429").with_retry_after(Some(Duration::from_secs(seconds))));
     let agent = AgentSpec { retry: 1, ..agent_spec() };
     let fake = service([limited(3)]);
     let stack_3s = stack(&fake, &service_spec(), &agent);
@@ -497,11 +496,7 @@ async fn a_failing_item_costs_itself_and_a_failing_batch_all_of_it() {
     let stack = stack(&fake, &batching(), &agent_spec());
     let parts = ask_all(&stack, &["u1".to_owned(), "bad".to_owned(), "u2".to_owned()]).await;
     let outcomes: Vec<_> = parts.iter().map(|part| (part.provenance.outcome, part.provenance.reason)).collect();
-    assert_eq!(outcomes, [
-        (Outcome::Ok, None),
-        (Outcome::Failed, Some(Reason::Rejected)),
-        (Outcome::Ok, None)
-    ]);
+    assert_eq!(outcomes, [(Outcome::Ok, None), (Outcome::Failed, Some(Reason::Rejected)), (Outcome::Ok, None)]);
     let parts = ask_all(&stack, &["u3".to_owned(), "u4".to_owned()]).await;
     assert!(parts.iter().all(|part| says(part) == (Outcome::Failed, Some(Reason::Unavailable), None, 1)));
 }
