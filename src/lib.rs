@@ -12,5 +12,7 @@ pub mod config;
 pub mod dev;
 pub mod event;
 pub mod expr;
+pub mod kafka;
+pub mod ops;
 pub mod secret;
 pub mod topology;

@@ -1,6 +1,12 @@
 //! The command line: one file per command. Results to stdout, the rest to stderr.
 
-use std::process::ExitCode;
+pub mod apply;
+pub mod plan;
+
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
 
 use clap::{Parser, Subcommand};
 
@@ -31,4 +37,18 @@ enum Command {}
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     match cli.command {}
+}
+
+/// Runs a command's work to its end on a runtime of its own.
+fn blocking(work: impl Future<Output = u8>) -> u8 {
+    match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+        Ok(runtime) => runtime.block_on(work),
+        Err(error) => unavailable(&error),
+    }
+}
+
+/// Says on stderr what failed outside, and gives the exit code for it.
+fn unavailable(error: &dyn std::error::Error) -> u8 {
+    let _ = writeln!(io::stderr().lock(), "{error}");
+    exit::UNAVAILABLE
 }

@@ -1,0 +1,5 @@
+//! Kafka: the only place that knows rdkafka.
+
+pub mod admin;
+pub mod control;
+pub mod settings;
