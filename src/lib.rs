@@ -16,6 +16,7 @@ pub mod event;
 pub mod expr;
 pub mod kafka;
 pub mod policy;
+pub mod ops;
 pub mod secret;
 pub mod service;
 pub mod stage;

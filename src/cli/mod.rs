@@ -2,13 +2,24 @@
 
 use std::{
     io::{self, Write as _},
+    path::Path,
     process::ExitCode,
 };
 
 use clap::{Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
 
+use crate::{
+    config::Settings,
+    topology::{LoadOptions, Placement, Topology, Variables, load, plan_refusals, render},
+};
+
+mod apply;
 mod check;
+mod dev;
 mod explain;
+mod plan;
+mod run;
 mod schema;
 
 /// Exit codes, as documented in `headwater --help`.
@@ -40,17 +51,100 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    Dev(dev::DevArgs),
+    Run(run::RunArgs),
     Check(check::CheckArgs),
     Explain(explain::ExplainArgs),
     Schema(schema::SchemaArgs),
+    Plan(plan::PlanArgs),
+    Apply(apply::ApplyArgs),
 }
 
 /// Runs the command line and gives its exit code.
 pub fn main() -> ExitCode {
+    // Before anything makes a TLS connection; fails only where a provider is installed already.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     match Cli::parse().command {
+        Command::Dev(args) => dev::run(args),
+        Command::Run(args) => run::run(args),
         Command::Check(args) => check::run(args),
         Command::Explain(args) => explain::run(args),
         Command::Schema(args) => schema::run(args),
+        Command::Plan(args) => deploy(&args.deploy, |topology, settings| plan::run(&args, topology, settings)),
+        Command::Apply(args) => deploy(&args.deploy, |topology, settings| apply::run(&args, topology, settings)),
+    }
+}
+
+/// Loads what `plan` and `apply` work on.
+fn deploy(args: &plan::DeployArgs, work: impl FnOnce(&Topology, &Settings) -> u8) -> ExitCode {
+    log_to_stderr("warn");
+    let topology = match load_to_run(&args.topology, args.placement.clone()) {
+        Ok(topology) => topology,
+        Err(code) => return code.into(),
+    };
+    match Settings::load(std::env::vars(), args.config.as_deref()) {
+        Ok(settings) => work(&topology, &settings).into(),
+        Err(error) => {
+            complain(&error.to_string());
+            exit::USAGE.into()
+        }
+    }
+}
+
+/// A topology with all its variables, which this version runs. Errors are printed; what is given is the exit code.
+fn load_to_run(file: &Path, placement: Option<Placement>) -> Result<Topology, u8> {
+    let text = std::fs::read_to_string(file).map_err(|error| {
+        complain(&format!("{}: {error}", file.display()));
+        exit::UNAVAILABLE
+    })?;
+    let options =
+        LoadOptions { variables: Variables::required(std::env::vars().collect()), placement, ..LoadOptions::default() };
+    let loaded = load(&file.display().to_string(), &text, &options).map_err(|findings| {
+        complain(&render(&findings));
+        exit::NEGATIVE
+    })?;
+    if !loaded.warnings.is_empty() {
+        complain(&render(&loaded.warnings));
+    }
+    let refused = plan_refusals(&loaded.topology);
+    if !refused.is_empty() {
+        complain(&render(&refused));
+        return Err(exit::NEGATIVE);
+    }
+    if loaded.topology.source.dedup.is_some() {
+        complain("duplicate check is off in this version (source.dedup): an event sent twice counts twice");
+    }
+    Ok(loaded.topology)
+}
+
+/// `split` or `fused`, as an argument.
+fn placement(text: &str) -> Result<Placement, String> {
+    match text {
+        "split" => Ok(Placement::Split),
+        "fused" => Ok(Placement::Fused),
+        _ => Err("write split or fused; named stages are declared in the topology".to_owned()),
+    }
+}
+
+/// Logs to stderr at this level; `HEADWATER_LOG` says otherwise (`debug`, `headwater=debug,librdkafka=warn`).
+fn log_to_stderr(level: &str) {
+    let filter = EnvFilter::try_from_env("HEADWATER_LOG").unwrap_or_else(|_| EnvFilter::new(level));
+    // A second subscriber (in tests) is no reason to stop.
+    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).try_init();
+}
+
+/// Ends when the process is asked to stop: SIGTERM or Ctrl-C.
+async fn stop_signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
+        (Ok(mut terminate), Ok(mut interrupt)) => {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        }
+        // Without handlers the signals end the process by themselves.
+        _ => std::future::pending().await,
     }
 }
 
@@ -64,4 +158,18 @@ pub(crate) fn print(text: &str) {
 pub(crate) fn complain(text: &str) {
     let mut err = io::stderr().lock();
     let _ = writeln!(err, "{text}");
+}
+
+/// Runs a command's work to its end on a runtime of its own.
+fn blocking(work: impl Future<Output = u8>) -> u8 {
+    match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+        Ok(runtime) => runtime.block_on(work),
+        Err(error) => unavailable(&error),
+    }
+}
+
+/// Says on stderr what failed outside, and gives the exit code for it.
+fn unavailable(error: &dyn std::error::Error) -> u8 {
+    complain(&error.to_string());
+    exit::UNAVAILABLE
 }

@@ -31,7 +31,7 @@ pub use dead_letter::{DeadLetterDecoder, DeadLetterEncoder};
 pub use event::{EventDecoder, EventEncoder};
 pub use layout::{AgentLayout, Layout};
 pub use record::{RecordDecoder, RecordEncoder};
-pub use registry::{RegistryClient, RegistryError};
+pub use registry::{Registered, RegistryClient, RegistryError};
 pub use schema::{DEAD_LETTER_SCHEMA, EVENT_SCHEMA, TRIGGER_SCHEMA, enriched_schema};
 pub use trigger::{TriggerDecoder, TriggerEncoder};
 

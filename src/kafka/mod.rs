@@ -1,6 +1,8 @@
 //! The only home of rdkafka: consumer, producer, transactions, admin, settings.
 
+pub mod admin;
 mod consumer;
+pub mod control;
 mod error;
 mod input;
 mod producer;

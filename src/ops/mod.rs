@@ -1,5 +1,39 @@
-//! What operators do: run, plan, apply.
+//! What operators do to a deployment: see what would change, change it, run it.
 
+mod apply;
+mod deployment;
+mod observe;
+mod plan;
+mod render;
 mod run;
+mod schema_diff;
+#[cfg(test)]
+mod tests;
 
-pub use run::{Pipeline, RunError, RunOptions, Running};
+pub use apply::apply;
+pub use deployment::{Deployment, Group, Role, Subject, Topic};
+pub use observe::{Observed, ObservedSubject, observe};
+pub use plan::{Change, Options, Plan, Refusal, plan};
+pub use run::{Pipeline, RunError, RunOptions, Running, start};
+
+use crate::{
+    codec::RegistryError,
+    kafka::{admin::AdminError, control::ControlError},
+};
+
+/// Why a deployment could not be seen or changed. Nothing is undone: `apply` again goes on where it stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum OpsError {
+    /// The cluster's side.
+    #[error(transparent)]
+    Kafka(#[from] AdminError),
+    /// The control topic's side.
+    #[error(transparent)]
+    Control(#[from] ControlError),
+    /// The schema registry's side.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// The plan has refusals; nothing was changed.
+    #[error("{0}")]
+    Refused(String),
+}

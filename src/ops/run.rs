@@ -15,13 +15,19 @@ use crate::{
     config::Settings,
     deliver::{DeliverError, Destination},
     engine::Dag,
-    kafka::{Admin, KafkaError},
+    kafka::{
+        KafkaError,
+        admin::{Admin, AdminError},
+        control::{self, ControlError},
+    },
     service::{ServiceError, Services},
-    stage::{Admission, ControlGate, DeadLetters, Decide, Deliver, Enrich, Front, Intake, Lookups, ReadControl},
+    stage::{Admission, ControlGate, ControlState, DeadLetters, Decide, Deliver, Enrich, Front, Intake, Lookups, ReadControl},
     topology::{Fallback, StageSpec, Topology},
     worker::{Control, OffsetCommitter, Stage, Stats, TransactionCommitter, Worker, WorkerSettings},
 };
 
+/// How long the control topic may take to be read.
+const READ_CONTROL: Duration = Duration::from_secs(15);
 /// A record of ours above this many bytes is a dead letter: Kafka's usual limit of 1 MiB, less the batch's own head.
 const MAX_RECORD_BYTES: usize = 1024 * 1024 - 4096;
 
@@ -46,7 +52,12 @@ impl Default for RunOptions {
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     #[error(transparent)]
-    Kafka(#[from] KafkaError),
+    Kafka(#[from] AdminError),
+    #[error(transparent)]
+    Control(#[from] ControlError),
+    /// Run `headwater apply`: with the same file, from the same version.
+    #[error("HW503 {0}")]
+    Chain(String),
     /// Run `headwater apply` first, against the same registry.
     #[error("HW507 {subject} is not registered as this topology writes it. Run `headwater apply`")]
     NotApplied { subject: String },
@@ -194,6 +205,35 @@ impl Pipeline {
     }
 }
 
+/// Starts every stage that the options name, for the chain that is deployed.
+pub async fn start(topology: &Topology, settings: &Settings, options: &RunOptions) -> Result<Pipeline, RunError> {
+    let config = Admin::new(settings)?.config().clone();
+    let topic = topology.topic("control");
+    let (for_now, control_topic) = (config.clone(), topic.clone());
+    let deployed = tokio::task::spawn_blocking(move || control::read(&for_now, &control_topic, READ_CONTROL)).await;
+    let deployed = deployed.map_err(|error| RunError::Chain(error.to_string()))??;
+    let deployed = deployed
+        .ok_or_else(|| RunError::Chain(format!("topology {} is not deployed. Run `headwater apply`", topology.name)))?;
+    if let Some(difference) = deployed.chain.difference(topology) {
+        return Err(RunError::Chain(format!(
+            "the deployed chain {} is not this topology's: {difference}. Run `headwater plan` to see what would change",
+            deployed.chain.number
+        )));
+    }
+    let read: ReadControl = Arc::new(move || {
+        let control = control::read(&config, &topic, READ_CONTROL).map_err(|error| KafkaError::Refused {
+            what: format!("read {topic}"),
+            message: error.to_string(),
+        })?;
+        Ok(control.map_or(ControlState { chain: 0, open: false, epoch: 0 }, |control| ControlState {
+            chain: control.chain.number,
+            open: control.chain.open,
+            epoch: control.epoch,
+        }))
+    });
+    Pipeline::start(topology, settings, options, deployed.chain.number, read).await
+}
+
 /// How many partitions the internal topics have, once all of them are there and agree.
 async fn partitions(topology: &Topology, settings: &Settings) -> Result<i32, RunError> {
     let mut topics: Vec<String> = topology.stages.iter().flat_map(|stage| [stage.input.to_string(), stage.output.to_string()]).collect();
@@ -201,12 +241,9 @@ async fn partitions(topology: &Topology, settings: &Settings) -> Result<i32, Run
     if topology.source.keyed {
         topics[0] = topology.source.topic.to_string();
     }
-    let settings = settings.clone();
-    let counted = tokio::task::spawn_blocking(move || {
-        let admin = Admin::connect(&settings)?;
-        topics.into_iter().map(|topic| Ok((admin.partitions(&topic)?, topic))).collect::<Result<Vec<_>, KafkaError>>()
-    });
-    let counted = counted.await.map_err(|error| RunError::Topics(error.to_string()))??;
+    let admin = Admin::new(settings)?;
+    let found = admin.topics(&topics).await?;
+    let counted = topics.into_iter().map(|topic| (found.get(&topic).map(|state| state.partitions), topic));
     let mut common = None;
     for (count, topic) in counted {
         let count = count.ok_or_else(|| RunError::Topics(format!("topic {topic} is missing. Run `headwater apply`")))?;
