@@ -200,6 +200,11 @@ fn nonsense_closes_the_connection_and_harms_nobody() {
     assert_eq!(connect().raw(&unknown), 0, "an unknown request");
     let cut = [&14i32.to_be_bytes()[..], &[0, 1, 0, 4, 0, 0, 0, 1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]].concat();
     assert_eq!(connect().raw(&cut), 0, "a fetch that stops in the middle");
+    let huge = [&14i32.to_be_bytes()[..], &[0, 3, 0, 1, 0, 0, 0, 1, 0xff, 0xff, 0x7f, 0xff, 0xff, 0xff]].concat();
+    assert_eq!(connect().raw(&huge), 0, "an array that claims two thousand million entries");
+    let compact =
+        [&[0, 0, 0, 16, 0, 3, 0, 12, 0, 0, 0, 1, 0xff, 0xff, 0][..], &[0xff, 0xff, 0xff, 0xff, 0x0f]].concat();
+    assert_eq!(connect().raw(&compact), 0, "the same in the compact form");
     let mut wire = connect();
     wire.send(18, 99, false, 3, Fields::default());
     let mut answer = wire.receive();
