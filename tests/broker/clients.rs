@@ -49,6 +49,19 @@ fn ten_thousand_idempotent_records_keep_their_order() {
 }
 
 #[test]
+fn compressed_batches_pass_as_they_are() {
+    let running = Running::start();
+    running.topic("events", 1);
+    for codec in ["gzip", "zstd"] {
+        let producer = running.producer(&[("compression.type", codec), ("linger.ms", "20")]);
+        (0..50).for_each(|_| send(&producer, "events", 0, codec));
+        producer.flush(PATIENCE).unwrap();
+    }
+    let read = running.read("events", 0, "read_committed");
+    assert_eq!(read, [["gzip"; 50], ["zstd"; 50]].concat());
+}
+
+#[test]
 fn small_fetches_still_get_every_record() {
     let running = Running::start();
     running.topic("events", 3);

@@ -2,9 +2,9 @@
 //!
 //! The decoders of `kafka-protocol` reserve memory for as many entries as an array claims to have, before reading one; a
 //! wrong length of a few bytes would end the process. So a request is read through a buffer that knows how much is left:
-//! a length beyond that is refused where it is certain to be one (compact forms), and cut to what is left where it may
-//! be any number (32 bits). If something was cut and the request still decodes, all its lengths are sound, and it is
-//! read once more as it is.
+//! a length beyond that is refused where it is certain to be one (compact forms), and cut to one more than is left where
+//! it may be any number (32 bits). An entry takes a byte at least, so a cut length makes decoding fail; if something was
+//! cut and the request still decodes, it was an ordinary number, and the request is read once more as it is.
 
 use bytes::{Buf, Bytes, TryGetError};
 use kafka_protocol::messages::*;
@@ -38,7 +38,7 @@ impl Buf for Wary {
         let available = self.rest.len();
         if usize::try_from(value).is_ok_and(|value| value > available) {
             self.cut = true;
-            return Ok(available as i32);
+            return Ok(available as i32 + 1);
         }
         Ok(value)
     }

@@ -135,6 +135,23 @@ async fn requests_with_content_are_answered_in_every_version_too() {
     }
 }
 
+#[test]
+fn an_array_that_claims_more_entries_than_bytes_are_left_is_refused() {
+    let metadata = |version: i16, rest: &[u8]| {
+        let mut frame = BytesMut::new();
+        frame.put_i16(ApiKey::Metadata as i16);
+        frame.put_i16(version);
+        frame.put_i32(5);
+        frame.put_i16(-1);
+        frame.extend_from_slice(rest);
+        decode::request(&frame.freeze(), ApiKey::Metadata, version)
+    };
+    assert!(metadata(1, &[0x7f, 0xff, 0xff, 0xff]).is_err());
+    assert!(metadata(1, &[0x7f, 0xff, 0xff, 0xff, 0, 1, b'a', 0, 1, b'b']).is_err());
+    assert!(metadata(1, &[0, 0, 0, 2, 0, 1, b'a', 0, 1, b'b']).is_ok());
+    assert!(metadata(9, &[0, 0xff, 0xff, 0xff, 0xff, 0x0f]).is_err(), "the compact form");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
     /// Whatever follows a known header: an error or a request, never the end of the process.
