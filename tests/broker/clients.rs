@@ -49,6 +49,19 @@ fn ten_thousand_idempotent_records_keep_their_order() {
 }
 
 #[test]
+fn compressed_batches_pass_as_they_are() {
+    let running = Running::start();
+    running.topic("events", 1);
+    for codec in ["gzip", "zstd"] {
+        let producer = running.producer(&[("compression.type", codec), ("linger.ms", "20")]);
+        (0..50).for_each(|_| send(&producer, "events", 0, codec));
+        producer.flush(PATIENCE).unwrap();
+    }
+    let read = running.read("events", 0, "read_committed");
+    assert_eq!(read, [["gzip"; 50], ["zstd"; 50]].concat());
+}
+
+#[test]
 fn small_fetches_still_get_every_record() {
     let running = Running::start();
     running.topic("events", 3);
@@ -200,6 +213,11 @@ fn nonsense_closes_the_connection_and_harms_nobody() {
     assert_eq!(connect().raw(&unknown), 0, "an unknown request");
     let cut = [&14i32.to_be_bytes()[..], &[0, 1, 0, 4, 0, 0, 0, 1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]].concat();
     assert_eq!(connect().raw(&cut), 0, "a fetch that stops in the middle");
+    let huge = [&14i32.to_be_bytes()[..], &[0, 3, 0, 1, 0, 0, 0, 1, 0xff, 0xff, 0x7f, 0xff, 0xff, 0xff]].concat();
+    assert_eq!(connect().raw(&huge), 0, "an array that claims two thousand million entries");
+    let compact =
+        [&[0, 0, 0, 16, 0, 3, 0, 12, 0, 0, 0, 1, 0xff, 0xff, 0][..], &[0xff, 0xff, 0xff, 0xff, 0x0f]].concat();
+    assert_eq!(connect().raw(&compact), 0, "the same in the compact form");
     let mut wire = connect();
     wire.send(18, 99, false, 3, Fields::default());
     let mut answer = wire.receive();

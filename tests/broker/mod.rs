@@ -1,5 +1,7 @@
 //! The development broker, judged by real clients: librdkafka, kcat, Kafka's own tools, and bytes written by hand.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // helpers of tests are tests
+
 mod clients;
 mod groups;
 mod java;

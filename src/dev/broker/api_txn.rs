@@ -55,7 +55,7 @@ pub fn init_producer_id(shared: &Arc<Shared>, request: &InitProducerIdRequest, v
         return answer(Err(ResponseError::InvalidRequest));
     }
     let expected = (version >= 3 && request.producer_id.0 >= 0)
-        .then(|| ProducerRef { id: request.producer_id.0, epoch: request.producer_epoch });
+        .then_some(ProducerRef { id: request.producer_id.0, epoch: request.producer_epoch });
     answer(match state.txns.init(id, request.transaction_timeout_ms, expected, clock::now()) {
         Ok(Init::Ready(producer)) => Ok(producer),
         Ok(Init::Aborting) => {

@@ -147,8 +147,8 @@ impl PartitionLog {
             if stored.base >= end {
                 break;
             }
-            let fits = read.bytes + stored.bytes.len() <= max_bytes;
-            if !fits && !(at_least_one && read.batches.is_empty()) {
+            let must = at_least_one && read.batches.is_empty();
+            if read.bytes + stored.bytes.len() > max_bytes && !must {
                 break;
             }
             read.bytes += stored.bytes.len();
@@ -177,6 +177,11 @@ impl PartitionLog {
     pub fn find_max_time(&self) -> Option<(i64, i64)> {
         let newest = self.batches.iter().rev().max_by_key(|stored| stored.max_timestamp)?;
         batch::find_time(&newest.bytes, newest.max_timestamp)
+    }
+
+    /// Whether there is a batch that no open transaction holds.
+    pub fn can_drop(&self) -> bool {
+        self.batches.front().is_some_and(|oldest| oldest.base < self.last_stable_offset())
     }
 
     /// Forgets the oldest batch, unless a transaction that is still open wrote it. Gives the bytes freed.

@@ -16,6 +16,7 @@ mod api_offsets;
 mod api_produce;
 mod api_txn;
 mod batch;
+mod decode;
 mod group;
 mod log;
 mod member;

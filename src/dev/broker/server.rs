@@ -8,15 +8,17 @@ use std::time::Duration;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::api_versions_response::ApiVersion;
-use kafka_protocol::messages::{ApiKey, ApiVersionsResponse, RequestHeader, RequestKind, ResponseHeader, ResponseKind};
-use kafka_protocol::protocol::{Decodable, Encodable};
+use kafka_protocol::messages::{ApiKey, ApiVersionsResponse, RequestKind, ResponseHeader, ResponseKind};
+use kafka_protocol::protocol::Encodable;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::tcp::OwnedReadHalf;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
-use super::{Shared, api_admin, api_configs, api_fetch, api_group, api_metadata, api_offsets, api_produce, api_txn};
+use super::{
+    Shared, api_admin, api_configs, api_fetch, api_group, api_metadata, api_offsets, api_produce, api_txn, decode,
+};
 use crate::clock;
 
 /// Kafka's `socket.request.max.bytes`.
@@ -158,7 +160,7 @@ async fn read_frame(reader: &mut BufReader<OwnedReadHalf>) -> io::Result<Option<
 }
 
 /// The framed response to one request; None where the protocol wants none.
-async fn answer(shared: &Arc<Shared>, caller: &mut Caller, mut frame: Bytes) -> Result<Option<Bytes>, String> {
+async fn answer(shared: &Arc<Shared>, caller: &mut Caller, frame: Bytes) -> Result<Option<Bytes>, String> {
     let (key, version) = ((&frame[0..]).get_i16(), (&frame[2..]).get_i16());
     let api = ApiKey::try_from(key).map_err(|()| format!("unknown request {key}"))?;
     let Some((_, min, max)) = APIS.iter().find(|(known, ..)| *known == api) else {
@@ -173,19 +175,21 @@ async fn answer(shared: &Arc<Shared>, caller: &mut Caller, mut frame: Bytes) -> 
     if !(*min..=*max).contains(&version) {
         return Err(format!("{api:?} version {version}; {min} to {max} are offered"));
     }
-    let header = RequestHeader::decode(&mut frame, api.request_header_version(version));
-    let header = header.map_err(|error| format!("{api:?} header: {error:#}"))?;
+    let (header, request) = decode::request(&frame, api, version).map_err(|error| format!("{api:?}: {error}"))?;
     if let Some(id) = header.client_id.as_ref().filter(|id| id.as_str() != caller.client_id) {
         caller.client_id = id.to_string();
     }
-    let request = RequestKind::decode(api, &mut frame, version).map_err(|error| format!("{error:#}"))?;
     match handle(shared, caller, request, version).await {
         Some(response) => encode(api, version, header.correlation_id, &response).map(Some),
         None => Ok(None),
     }
 }
 
-fn encode(api: ApiKey, version: i16, correlation_id: i32, response: &ResponseKind) -> Result<Bytes, String> {
+/// The framed bytes of a response.
+///
+/// # Errors
+/// A field is set that the version lacks: a mistake of ours.
+pub fn encode(api: ApiKey, version: i16, correlation_id: i32, response: &ResponseKind) -> Result<Bytes, String> {
     let mut out = BytesMut::with_capacity(512);
     out.put_i32(0);
     let header = ResponseHeader::default().with_correlation_id(correlation_id);

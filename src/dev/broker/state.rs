@@ -166,28 +166,23 @@ impl State {
         Ok((appended, time))
     }
 
-    /// Above the limit, drops the oldest batches of the largest partitions until an eighth is free.
+    /// Above the limit, drops the oldest batches of the largest partitions until an eighth is free. What transactions
+    /// still hold open stays, so the limit may be passed for as long as they last.
     fn trim(&mut self) {
         if self.held_bytes <= self.max_bytes {
             return;
         }
         let goal = self.max_bytes - self.max_bytes / 8;
         for compacted in [false, true] {
-            let mut stuck = false;
-            while self.held_bytes > goal && !stuck {
+            while self.held_bytes > goal {
                 let topics = self.topics.values_mut().filter(|topic| topic.settings.compacted == compacted);
-                let largest = topics.flat_map(|topic| &mut topic.partitions).max_by_key(|p| p.log.memory_bytes());
+                let logs = topics.flat_map(|topic| &mut topic.partitions).map(|partition| &mut partition.log);
+                let largest = logs.filter(|log| log.can_drop()).max_by_key(|log| log.memory_bytes());
                 let Some(largest) = largest else { break };
                 // A share at once, so that the search for the largest is rare.
-                let until = largest.log.memory_bytes() / 8 * 7;
-                stuck = true;
-                while largest.log.memory_bytes() > until {
-                    let freed = largest.log.drop_oldest();
-                    if freed == 0 {
-                        break;
-                    }
-                    stuck = false;
-                    self.held_bytes -= freed;
+                let until = largest.memory_bytes() / 8 * 7;
+                while largest.memory_bytes() > until && largest.can_drop() {
+                    self.held_bytes -= largest.drop_oldest();
                 }
             }
         }
