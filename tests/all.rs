@@ -1,4 +1,5 @@
 //! Every integration test, linked once. One module per subject.
 
 mod deliver;
+mod python;
 mod stubs;
