@@ -13,6 +13,7 @@ mod support;
 mod verifier;
 
 mod deliver;
+mod python;
 mod stubs;
 mod broker;
 

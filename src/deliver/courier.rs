@@ -180,6 +180,11 @@ impl Courier {
         if !slot {
             return Next::Slot(self.at_most(job, now, now.at + FAR, false));
         }
+        // The right to probe comes before the token: others must not book tokens for calls that will not be.
+        if !self.breaker.is_closed() && !job.probing {
+            self.breaker.probe();
+            job.probing = true;
+        }
         let token_at = *job.token_at.get_or_insert_with(|| self.bucket.book(now.at));
         if now.at < token_at {
             return Next::Token(self.at_most(job, now, token_at, false));
@@ -258,11 +263,12 @@ impl Courier {
         }
     }
 
-    /// `None`: this trigger may go. Otherwise it waits, until then or a change.
+    /// `None`: this trigger may go, and probes if the breaker is not closed. Otherwise it waits, until then or a change.
     fn gate(&self, job: &Job, now: Instant) -> Option<Instant> {
         match (self.suspended, self.paused_until, self.breaker.phase()) {
-            (true, ..) | (_, None, Phase::Probing { .. }) => Some(now + FAR),
+            (true, ..) => Some(now + FAR),
             (_, Some(until), _) => Some(until),
+            (_, None, Phase::Probing { .. }) => (!job.probing).then_some(now + FAR),
             (_, None, Phase::Closed { .. }) => None,
             (_, None, Phase::Open { probe_at, .. }) => {
                 let due = if job.attempts == 0 { probe_at } else { probe_at + self.pace.grace };
@@ -283,10 +289,6 @@ impl Courier {
 
     fn start(&mut self, job: &mut Job, now: Instant) {
         job.token_at = None;
-        if !self.breaker.is_closed() {
-            self.breaker.probe();
-            job.probing = true;
-        }
         if job.attempts == 0 {
             self.untried = self.untried.saturating_sub(1);
             job.first = Some((now, self.held));

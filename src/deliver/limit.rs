@@ -39,7 +39,8 @@ impl Bucket {
         self.slack = self.interval.mul_f64(depth - 1.0);
     }
 
-    /// Books one call and says when it may start; now, or later.
+    /// Books one call and says when it may start; now, or later. A booking that is not used is lost: too few calls
+    /// rather than too many.
     pub fn book(&mut self, now: Instant) -> Instant {
         let full_at = self.full_at.map_or(now, |at| at.max(now));
         self.full_at = Some(full_at + self.interval);

@@ -23,6 +23,8 @@ const ANSWER_LIMIT: usize = 4 * 1024;
 const PREVIEW_LIMIT: usize = 200;
 /// The status has been given: waiting longer for the rest would only hold a slot.
 const REST_OF_ANSWER: Duration = Duration::from_secs(1);
+/// Load balancers close idle connections after a minute or so; a call must not meet one that is just being closed.
+const IDLE: Duration = Duration::from_secs(30);
 /// Headers that are ours or the protocol's to set.
 const RESERVED: &[&str] = &[
     signature::ID,
@@ -37,8 +39,7 @@ const RESERVED: &[&str] = &[
     "trailer",
 ];
 
-/// A webhook that can be called.
-#[derive(Debug)]
+/// A webhook that can be called. It has no `Debug`: its URL may hold a secret.
 pub struct Webhook {
     client: Client,
     url: Url,
@@ -77,6 +78,7 @@ impl Webhook {
             .no_proxy()
             .timeout(spec.timeout)
             .pool_max_idle_per_host(spec.concurrency.max(1))
+            .pool_idle_timeout(IDLE)
             .dns_resolver(Arc::new(Guard { allow_private: spec.allow_private }))
             .build()
             .map_err(|error| DeliverError::Client { destination: destination(), message: innermost(&error) })?;

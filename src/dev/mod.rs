@@ -1,9 +1,13 @@
 //! The development world: what stands around the engine when there is no cluster. Nothing imports it but `cli` and tests.
 
 pub mod broker;
+pub mod browsers;
 pub mod contacts;
 pub mod crm;
+pub mod people;
 pub mod receiver;
 pub mod registry;
 mod registry_store;
+pub mod story;
 pub mod stub;
+pub mod traffic;

@@ -1,5 +1,7 @@
 //! Delivery against a real receiver on a real port: what the network does to a webhook, and what must come of it.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // helpers of tests
+
 mod addresses;
 mod breaker;
 mod judges;

@@ -177,6 +177,7 @@ impl<F: FnMut(usize, i64, u32) -> Answer> World<F> {
                 }
             }
         };
+        assert!(self.cases.iter().filter(|case| case.job.probing).count() <= 1, "two probes at once");
         let done = matches!(doing, Doing::Done(_));
         self.cases[index].doing = doing;
         if done {
