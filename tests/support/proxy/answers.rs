@@ -97,3 +97,69 @@ impl Answer<'_> {
         self.api.response_header_version(self.version)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use kafka_protocol::messages::{
+        add_partitions_to_txn_response::{
+            AddPartitionsToTxnPartitionResult, AddPartitionsToTxnResult, AddPartitionsToTxnTopicResult,
+        },
+        metadata_response::MetadataResponseBroker,
+    };
+
+    use super::*;
+
+    fn frame(api: ApiKey, version: i16, body: &impl Encodable) -> Vec<u8> {
+        let mut frame = BytesMut::zeroed(4);
+        let header = ResponseHeader::default().with_correlation_id(7);
+        header.encode(&mut frame, api.response_header_version(version)).expect("a header");
+        body.encode(&mut frame, version).expect("a body");
+        frame.to_vec()
+    }
+
+    #[test]
+    fn concurrent_transactions_is_found_in_every_version_of_the_answers() {
+        for code in [0, ResponseError::ConcurrentTransactions.code()] {
+            let added = AddOffsetsToTxnResponse::default().with_error_code(code);
+            let partition = AddPartitionsToTxnPartitionResult::default().with_partition_error_code(code);
+            let topic = AddPartitionsToTxnTopicResult::default().with_results_by_partition(vec![partition]);
+            let early = AddPartitionsToTxnResponse::default().with_results_by_topic_v3_and_below(vec![topic.clone()]);
+            let transaction = AddPartitionsToTxnResult::default().with_topic_results(vec![topic]);
+            let late = AddPartitionsToTxnResponse::default().with_results_by_transaction(vec![transaction]);
+            for version in 0..=5 {
+                let api = ApiKey::AddPartitionsToTxn;
+                let body = if version < 4 { &early } else { &late };
+                let seen = read(api, version, &frame(api, version, body), &|_| 1).expect("read");
+                assert!(matches!(seen, Seen::AddPartitions { concurrent } if concurrent == (code != 0)), "v{version}");
+            }
+            for version in 0..=4 {
+                let api = ApiKey::AddOffsetsToTxn;
+                let seen = read(api, version, &frame(api, version, &added), &|_| 1).expect("read");
+                assert!(matches!(seen, Seen::AddOffsets { concurrent } if concurrent == (code != 0)), "v{version}");
+            }
+        }
+    }
+
+    #[test]
+    fn each_broker_gets_a_port_of_ours() {
+        let api = ApiKey::Metadata;
+        let broker = |port| MetadataResponseBroker::default().with_host(StrBytes::from_static_str("b")).with_port(port);
+        let metadata = MetadataResponse::default().with_brokers(vec![broker(1), broker(2)]);
+        let port = |upstream: &str| if upstream == "b:1" { 11 } else { 12 };
+        let Ok(Seen::Rewritten(frame)) = read(api, 12, &frame(api, 12, &metadata), &port) else { panic!("rewritten") };
+        let (header, rewritten) =
+            Answer { api, version: 12, frame: &frame }.body::<MetadataResponse>().expect("a whole answer");
+        let places: Vec<_> = rewritten.brokers.iter().map(|broker| (broker.host.to_string(), broker.port)).collect();
+        assert_eq!(header.correlation_id, 7);
+        assert_eq!(places, [("127.0.0.1".into(), 11), ("127.0.0.1".into(), 12)]);
+    }
+
+    #[test]
+    fn an_answer_that_does_not_fit_its_version_is_an_error() {
+        let api = ApiKey::AddOffsetsToTxn;
+        let mut long = frame(api, 0, &AddOffsetsToTxnResponse::default());
+        long.push(0);
+        assert!(read(api, 0, &long, &|_| 1).is_err());
+        assert!(read(api, 0, &long[..6], &|_| 1).is_err());
+    }
+}
