@@ -3,18 +3,16 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
 mod apache_kafka;
+mod broker;
 mod command;
+mod deliver;
+mod golden;
 mod house;
 mod proxy;
+mod python;
 mod registry;
+mod stubs;
 // Each suite uses its own part of it.
 #[allow(dead_code)]
 mod support;
 mod verifier;
-
-mod deliver;
-mod python;
-mod stubs;
-mod broker;
-
-mod golden;

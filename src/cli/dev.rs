@@ -13,6 +13,7 @@ use super::{complain, exit, print};
 use crate::{
     dev::{
         demo::{DemoOptions, run as tell},
+        story::grouped,
         world::{World, WorldError, WorldOptions},
     },
     topology::{Placement, render},
@@ -37,7 +38,7 @@ pub struct DevArgs {
     #[arg(long, default_value_t = 2_000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     people: u32,
     /// Override the file's placement: split or fused.
-    #[arg(long, value_parser = super::placement)]
+    #[arg(long)]
     placement: Option<Placement>,
     /// Preferred port of the broker; the others follow the same rule.
     #[arg(long, default_value_t = 9092)]
@@ -73,12 +74,12 @@ fn source(args: &DevArgs) -> Result<(String, String), String> {
 
 async fn dev(args: DevArgs, name: String, text: String) -> u8 {
     let options =
-        WorldOptions { broker_port: args.broker_port, placement: args.placement.clone(), ..WorldOptions::default() };
+        WorldOptions { broker_port: args.broker_port, placement: args.placement, ..WorldOptions::default() };
     let (partitions, crm_latency) = (options.partitions, options.crm.latency);
     let mut world = match World::start(&name, &text, options).await {
         Ok(world) => world,
         Err(WorldError::Topology(findings)) => {
-            complain(&render(&findings));
+            complain(&render(&findings, &text));
             return exit::NEGATIVE;
         }
         Err(error) => {
@@ -87,7 +88,7 @@ async fn dev(args: DevArgs, name: String, text: String) -> u8 {
         }
     };
     if !world.warnings.is_empty() {
-        complain(&render(&world.warnings));
+        complain(&render(&world.warnings, &text));
     }
     complain("duplicate check is off in this version (source.dedup): an event sent twice counts twice");
     print(&format!(
@@ -97,8 +98,8 @@ async fn dev(args: DevArgs, name: String, text: String) -> u8 {
         world.crm.url(),
         crm_latency.as_secs_f64(),
         world.receiver.url(),
-        super::grouped(args.rate.into()),
-        super::grouped(args.people.into()),
+        grouped(args.rate.into()),
+        grouped(args.people.into()),
     ));
     let demo = DemoOptions { rate: args.rate, people: args.people, seed: 7, partitions };
     let told = tokio::select! {

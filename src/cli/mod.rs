@@ -78,7 +78,7 @@ pub fn main() -> ExitCode {
 /// Loads what `plan` and `apply` work on.
 fn deploy(args: &plan::DeployArgs, work: impl FnOnce(&Topology, &Settings) -> u8) -> ExitCode {
     log_to_stderr("warn");
-    let topology = match load_to_run(&args.topology, args.placement.clone()) {
+    let topology = match load_to_run(&args.topology, args.placement) {
         Ok(topology) => topology,
         Err(code) => return code.into(),
     };
@@ -98,32 +98,23 @@ fn load_to_run(file: &Path, placement: Option<Placement>) -> Result<Topology, u8
         exit::UNAVAILABLE
     })?;
     let options =
-        LoadOptions { variables: Variables::required(std::env::vars().collect()), placement, ..LoadOptions::default() };
+        LoadOptions { variables: Variables::required(std::env::vars()), placement, ..LoadOptions::default() };
     let loaded = load(&file.display().to_string(), &text, &options).map_err(|findings| {
-        complain(&render(&findings));
+        complain(&render(&findings, &text));
         exit::NEGATIVE
     })?;
     if !loaded.warnings.is_empty() {
-        complain(&render(&loaded.warnings));
+        complain(&render(&loaded.warnings, &text));
     }
     let refused = plan_refusals(&loaded.topology);
     if !refused.is_empty() {
-        complain(&render(&refused));
+        complain(&render(&refused, &text));
         return Err(exit::NEGATIVE);
     }
     if loaded.topology.source.dedup.is_some() {
         complain("duplicate check is off in this version (source.dedup): an event sent twice counts twice");
     }
     Ok(loaded.topology)
-}
-
-/// `split` or `fused`, as an argument.
-fn placement(text: &str) -> Result<Placement, String> {
-    match text {
-        "split" => Ok(Placement::Split),
-        "fused" => Ok(Placement::Fused),
-        _ => Err("write split or fused; named stages are declared in the topology".to_owned()),
-    }
 }
 
 /// Logs to stderr at this level; `HEADWATER_LOG` says otherwise (`debug`, `headwater=debug,librdkafka=warn`).

@@ -13,7 +13,7 @@ use crate::{
     config::Settings,
     kafka::admin::Admin,
     ops::{Deployment, OpsError, Options, Plan, observe, plan},
-    topology::Topology,
+    topology::{Placement, Topology},
 };
 
 /// Show what `apply` would change: topics, schemas, groups' first offsets, the chain of stages. Nothing is ever deleted.
@@ -43,6 +43,9 @@ pub struct DeployArgs {
     /// Copies of new topics, at most as many as there are brokers.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(i32).range(1..=100))]
     pub replication_factor: i32,
+    /// Override the file's placement: split or fused.
+    #[arg(long)]
+    pub placement: Option<Placement>,
     /// Print JSON.
     #[arg(long)]
     pub json: bool,

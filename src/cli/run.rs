@@ -28,7 +28,7 @@ pub struct RunArgs {
     #[arg(long, value_delimiter = ',')]
     stages: Option<Vec<String>>,
     /// Override the file's placement.
-    #[arg(long, value_parser = super::placement)]
+    #[arg(long)]
     placement: Option<Placement>,
     /// Events of one partition under way at once.
     #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u16).range(1..=1_000))]
@@ -44,7 +44,7 @@ pub struct RunArgs {
 /// Runs the command.
 pub fn run(args: RunArgs) -> ExitCode {
     super::log_to_stderr("info");
-    let topology = match load_to_run(&args.topology, args.placement.clone()) {
+    let topology = match load_to_run(&args.topology, args.placement) {
         Ok(topology) => topology,
         Err(code) => return code.into(),
     };

@@ -73,7 +73,6 @@ pub async fn run(world: &mut World, options: &DemoOptions, mut say: impl FnMut(&
     let began = clock::now();
     let mut story = Story::new(Timeline::default());
     let mut ticks = tokio::time::interval(Duration::from_millis(50));
-    let mut failures_before = 0;
     while !story.is_over() {
         ticks.tick().await;
         if let Some((stage, why)) = world.pipeline.failed() {
@@ -85,8 +84,6 @@ pub async fn run(world: &mut World, options: &DemoOptions, mut say: impl FnMut(&
         let mut counted = watch.look(|id| world.receiver.arrival(id).map(|arrival| arrival.first_ms));
         if let Some((_, service)) = world.pipeline.services.snapshot().first() {
             counted.breaker_closed = service.breaker == Phase::Closed;
-            counted.probes = service.probes;
-            failures_before = service.attempts.transient.max(failures_before);
         }
         for cue in story.cues(began.elapsed(), &counted) {
             match cue {

@@ -1,7 +1,7 @@
 //! Everything a topology talks to, in this process: broker, registry, stub CRM, webhook receiver; and the topology itself,
 //! applied and running among them.
 
-use std::{collections::BTreeMap, io, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, io, path::PathBuf};
 
 use super::{
     broker::{Broker, BrokerConfig, BrokerError},
@@ -101,7 +101,7 @@ impl World {
         let options_of_load = LoadOptions {
             variables: Variables::required(variables),
             bind_unbound_to: Some(crm.url()),
-            placement: options.placement.clone(),
+            placement: options.placement,
         };
         let Loaded { topology, warnings } = load(file_name, text, &options_of_load).map_err(WorldError::Topology)?;
         let refused = plan_refusals(&topology);

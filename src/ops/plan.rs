@@ -319,7 +319,7 @@ fn lost_offsets(group: &Group) -> String {
 }
 
 /// What is different in the list of stages and their topics; agents that join a stage are no difference.
-fn chain_difference(deployed: &Chain, wanted: &Chain) -> Option<String> {
+pub(super) fn chain_difference(deployed: &Chain, wanted: &Chain) -> Option<String> {
     let line = |chain: &Chain| {
         let topics = chain.stages.iter().map(|stage| stage.output.as_str());
         let first = chain.stages.first().map(|stage| stage.input.as_str());

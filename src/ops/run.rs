@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use super::{deployment::Deployment, plan::chain_difference};
 use crate::{
     agent::{self, Agent, AgentError},
     codec::{
@@ -214,7 +215,7 @@ pub async fn start(topology: &Topology, settings: &Settings, options: &RunOption
     let deployed = deployed.map_err(|error| RunError::Chain(error.to_string()))??;
     let deployed = deployed
         .ok_or_else(|| RunError::Chain(format!("topology {} is not deployed. Run `headwater apply`", topology.name)))?;
-    if let Some(difference) = deployed.chain.difference(topology) {
+    if let Some(difference) = chain_difference(&deployed.chain, &Deployment::of(topology).chain) {
         return Err(RunError::Chain(format!(
             "the deployed chain {} is not this topology's: {difference}. Run `headwater plan` to see what would change",
             deployed.chain.number

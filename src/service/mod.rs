@@ -104,9 +104,10 @@ impl Services {
         Ok(Arc::new(Services { list: services.collect::<Result<_, _>>()? }))
     }
 
-    /// This process's share of every quota, recomputed at each rebalance: assigned partitions / all partitions.
-    pub fn set_share(&self, share: f64) {
-        self.list.iter().for_each(|service| service.line.set_share(share));
+    /// This process's share of the quotas of these services, recomputed at each rebalance of the stage that calls
+    /// them: assigned partitions / all partitions.
+    pub fn set_share(&self, services: &[usize], share: f64) {
+        services.iter().filter_map(|index| self.list.get(*index)).for_each(|service| service.line.set_share(share));
     }
 
     /// Every service's name and state, for status lines and metrics.

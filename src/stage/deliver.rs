@@ -22,7 +22,7 @@ pub struct Deliver {
     pub lookups: Lookups,
     pub dead_letters: DeadLetters,
     /// Told how large a share of all partitions is ours, after each rebalance.
-    pub share: Box<dyn Fn(usize)>,
+    pub share: Box<dyn Fn(usize) + Send>,
 }
 
 /// A trigger on its way.

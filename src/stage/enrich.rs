@@ -42,7 +42,7 @@ pub struct Enrich {
     /// Values above this many bytes are dead letters.
     pub max_bytes: usize,
     /// Told how large a share of all partitions is ours, after each rebalance.
-    pub share: Box<dyn Fn(usize)>,
+    pub share: Box<dyn Fn(usize) + Send>,
 }
 
 /// An event on its way through the stage.

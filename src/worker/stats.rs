@@ -33,6 +33,29 @@ pub struct Stats {
 }
 
 impl Stats {
+    /// What a person wants to see of it now and then.
+    pub fn line(&self, name: &str) -> String {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let ms = |histogram: &Histogram, quantile| {
+            histogram.quantile_ms(quantile).map_or_else(|| "–".to_owned(), |ms| format!("{ms:.1}"))
+        };
+        format!(
+            "{name:<16} in {} · out {} · dead letters {} · commits {} (p50 {} p99 {} ms) · hop p50 {} p99 {} ms · aborts {} · \
+             recycles {} · lost {}",
+            read(&self.taken),
+            read(&self.released),
+            read(&self.dead_letters),
+            read(&self.commits),
+            ms(&self.commit_time, 0.5),
+            ms(&self.commit_time, 0.99),
+            ms(&self.hop_time, 0.5),
+            ms(&self.hop_time, 0.99),
+            read(&self.aborts),
+            read(&self.recycles),
+            read(&self.lost),
+        )
+    }
+
     /// Adds one.
     pub fn count(counter: &AtomicU64) {
         counter.fetch_add(1, Ordering::Relaxed);
