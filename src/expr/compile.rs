@@ -242,13 +242,11 @@ impl<'s> Resolver<'s> {
         }
         if call.func_name.starts_with(|first: char| first.is_ascii_alphabetic()) {
             if !functions::KNOWN.contains(&call.func_name.as_str()) {
-                return Err(ExprError::Type {
-                    message: format!(
-                        "there is no function \"{}\"; there are {}",
-                        call.func_name,
-                        functions::KNOWN.join(", ")
-                    ),
-                });
+                return unusable(format!(
+                    "there is no function \"{}\"; there are {}",
+                    call.func_name,
+                    functions::KNOWN.join(", ")
+                ));
             }
             if call.func_name == "matches" {
                 self.compile_pattern(call)?;
@@ -268,17 +266,17 @@ impl<'s> Resolver<'s> {
         let mut arguments: Vec<IdedExpr> = call.target.take().map(|target| *target).into_iter().collect();
         arguments.append(&mut call.args);
         let [_, pattern] = arguments.as_mut_slice() else {
-            return Err(ExprError::Type { message: "matches is written text.matches(\"pattern\")".to_owned() });
+            return unusable("matches is written text.matches(\"pattern\")".to_owned());
         };
         let Expr::Literal(LiteralValue::String(text)) = &pattern.expr else {
-            return Err(ExprError::Type {
-                message: "the pattern of matches is to be a text in quotes, so that it is compiled once".to_owned(),
-            });
+            return unusable(
+                "the pattern of matches is to be a text in quotes, so that it is compiled once".to_owned(),
+            );
         };
         let regex = RegexBuilder::new(text.inner()).size_limit(functions::REGEX_BYTES).build().map_err(|error| {
             let last = error.to_string();
             let last = last.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
-            ExprError::Type { message: format!("{:?} is not a pattern: {last}", text.inner()) }
+            ExprError::Syntax { message: format!("{:?} is not a pattern: {last}", text.inner()), offset: None }
         })?;
         pattern.expr = Expr::Literal(LiteralValue::Int(CelInt::from(self.regexes.len() as i64)));
         self.regexes.push(regex);
@@ -310,6 +308,10 @@ fn map_entry(call: &CallExpr, scope: &dyn Scope) -> Option<String> {
     let (map, false) = dotted(&map.expr)? else { return None };
     let (Path::Map(_), _) = scope.resolve(&map)? else { return None };
     Some(format!("{map}.{}", key.inner()))
+}
+
+fn unusable<T>(message: String) -> Result<T, ExprError> {
+    Err(ExprError::Syntax { message, offset: None })
 }
 
 /// What a map of the event holds.

@@ -75,7 +75,10 @@ pub(super) fn signature(
             })
             .collect(),
     };
-    if agent.common.output.is_none() && own.is_empty() {
+    let asked_for_nothing =
+        matches!(binding, Binding::Service(index) if matches!(services[index].kind, ServiceKind::Http(_)));
+    if agent.common.output.is_none() && own.is_empty() && !asked_for_nothing && !findings.has_errors_within(agent.span)
+    {
         let message =
             format!("agent \"{name}\" has no key \"output\", and its service yields whatever it is asked for");
         findings.error(
@@ -142,6 +145,7 @@ impl Build<'_> {
             (AgentBody::LeadScore(keys), _) => self.lead_score(name, keys, sites, findings).map(AgentKind::LeadScore),
             (AgentBody::Funnel(keys), _) => {
                 for step in &keys.steps {
+                    names::check_label(&step.name, "a step", findings);
                     sites.compile(&step.when, self.names, name, "the step is then not reached", findings);
                 }
                 Some(later("funnel"))
@@ -280,7 +284,7 @@ impl Build<'_> {
     fn service_inputs(&self, raw: &RawAgent, service: &ServiceSpec, written: &[(Name, Name)], findings: &mut Findings) {
         let (name, span) = (raw.common.name.value.as_str(), raw.common.name.span);
         let ServiceKind::Http(http) = &service.kind else {
-            if written.len() != 1 {
+            if written.len() != 1 && !findings.has_errors_within(raw.span) {
                 let message =
                     format!("{name} has {} inputs, and service \"{}\" looks up by one", written.len(), service.name);
                 findings.error(codes::HW212, span, message, "Write input: { user_id: event.user_id }");

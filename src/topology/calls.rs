@@ -130,7 +130,10 @@ pub(super) fn fallbacks(
                         } else {
                             format!("there is no fallback \"{word_text}\"")
                         };
-                        let mut fix = did_you_mean(word_text, ["cache", "lexicon", "dead_letter"]);
+                        let mut fix = match word_text {
+                            "lexicon" => "It is for agents of type local_llm".to_owned(),
+                            _ => did_you_mean(word_text, ["cache", "lexicon", "dead_letter"]),
+                        };
                         if fix.is_empty() {
                             "There are cache, lexicon, dead_letter and { field: value }".clone_into(&mut fix);
                         }
@@ -182,5 +185,6 @@ fn value(
         let message = format!("{agent}.{field} is {}, and \"{}\" is not", fields::noun(ty), text.raw);
         findings.error(codes::HW214, text.span, message, "");
     }
-    parsed.map(|value| (index, value))
+    // Unknown or wrong, it still fills the field: no further finding is to follow from it.
+    Some((index, parsed.unwrap_or_default()))
 }

@@ -139,6 +139,11 @@ impl<'n> MapReader<'n> {
         self.entries.iter().find(|(name, _)| name.text() == Some(key)).map(|(_, value)| value)
     }
 
+    /// What the map calls itself: a trigger by its campaign, a stage by its name.
+    pub(super) fn label(&self) -> Option<&'n str> {
+        self.peek("campaign").or_else(|| self.peek("name")).and_then(Node::text)
+    }
+
     pub(super) fn key<T: Decode>(&mut self, key: &'static str, cx: &mut Cx) -> Option<T> {
         let key = key.strip_prefix("r#").unwrap_or(key);
         self.known.push(key);
@@ -198,6 +203,9 @@ macro_rules! raw {
                     cx.what = if outer.is_empty() { $noun.to_owned() } else { format!("{} of {outer}", $noun) };
                 }
                 let read = $crate::topology::decode::MapReader::open(node, cx).and_then(|mut map| {
+                    if let Some(label) = map.label() {
+                        cx.what = format!("{} \"{label}\"", $noun);
+                    }
                     let read = <Self as $crate::topology::decode::Read>::read(&mut map, cx);
                     map.finish(cx);
                     read

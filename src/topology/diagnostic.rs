@@ -2,7 +2,7 @@
 
 use std::{fmt, fmt::Write as _};
 
-use super::yaml::Span;
+use super::{codes, yaml::Span};
 
 /// How much a finding weighs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
@@ -82,7 +82,8 @@ pub fn render(findings: &[Diagnostic], text: &str) -> String {
     }
     let count = |severity| findings.iter().filter(|finding| finding.severity == severity).count();
     let plural = |count: usize, noun: &str| format!("{count} {noun}{}", if count == 1 { "" } else { "s" });
-    if let Some(first) = findings.first() {
+    let errors_first = findings.iter().find(|finding| finding.severity == Severity::Error).or(findings.first());
+    if let Some(first) = errors_first {
         let _ = writeln!(
             out,
             "{}, {}. More on a code: headwater explain {}",
@@ -98,7 +99,8 @@ pub fn render(findings: &[Diagnostic], text: &str) -> String {
 pub(super) struct Findings {
     file: String,
     text: String,
-    list: Vec<Diagnostic>,
+    /// With the byte where each begins.
+    list: Vec<(usize, Diagnostic)>,
 }
 
 impl Findings {
@@ -129,18 +131,29 @@ impl Findings {
             message,
             fix: Some(fix).filter(|fix| !fix.is_empty()),
         };
-        if !self.list.contains(&finding) {
-            self.list.push(finding);
+        if !self.list.iter().any(|(_, other)| *other == finding) {
+            self.list.push((span.start, finding));
         }
     }
 
     pub(super) fn has_errors(&self) -> bool {
-        self.list.iter().any(|finding| finding.severity == Severity::Error)
+        self.list.iter().any(|(_, finding)| finding.severity == Severity::Error)
     }
 
-    /// By place in the file.
-    pub(super) fn into_sorted(mut self) -> Vec<Diagnostic> {
-        self.list.sort_by_key(|finding| (finding.line, finding.column, finding.code));
+    /// Whether something inside a node was in error: then what follows from it need not be said.
+    pub(super) fn has_errors_within(&self, node: Span) -> bool {
         self.list
+            .iter()
+            .any(|(start, finding)| finding.severity == Severity::Error && (node.start..node.end).contains(start))
+    }
+
+    /// By place in the file. Where YAML changed a condition, whatever else was found on its line is an echo of that.
+    pub(super) fn into_sorted(self) -> Vec<Diagnostic> {
+        let mut list: Vec<Diagnostic> = self.list.into_iter().map(|(_, finding)| finding).collect();
+        let changed: Vec<usize> =
+            list.iter().filter(|finding| finding.code == codes::HW103).map(|finding| finding.line).collect();
+        list.retain(|finding| finding.code == codes::HW103 || !changed.contains(&finding.line));
+        list.sort_by_key(|finding| (finding.line, finding.column, finding.code));
+        list
     }
 }

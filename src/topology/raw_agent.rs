@@ -277,7 +277,8 @@ pub(super) const AGENTS: &[Kind<AgentBody>] = &[
         read: |map, cx| {
             let (service, body) = (ServiceKeys::read(map, cx), SalesforceKeys::read(map, cx));
             let calls = calls(map, cx);
-            Some(AgentBody::Private(service?, ServiceBody::Salesforce(body?), calls?))
+            body?;
+            Some(AgentBody::Private(service?, ServiceBody::Salesforce, calls?))
         },
         keys: &[keys::<ServiceKeys>, keys::<SalesforceKeys>, keys::<CallKeys>, keys::<TypeKeys>],
     },

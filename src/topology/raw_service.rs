@@ -103,7 +103,7 @@ raw! {
 pub(super) enum ServiceBody {
     HubSpot(HubSpotKeys),
     Http(HttpKeys),
-    Salesforce(SalesforceKeys),
+    Salesforce,
 }
 
 /// Every type of service.
@@ -123,7 +123,7 @@ pub(super) const SERVICES: &[Kind<ServiceBody>] = &[
     Kind {
         name: "salesforce",
         doc: "Salesforce objects: fields by id, misses batched into one call.",
-        read: |map, cx| SalesforceKeys::read(map, cx).map(ServiceBody::Salesforce),
+        read: |map, cx| SalesforceKeys::read(map, cx).map(|_| ServiceBody::Salesforce),
         keys: &[keys::<SalesforceKeys>],
     },
 ];

@@ -128,7 +128,9 @@ impl Names<'_> {
             if self.agents.is_empty() { String::new() } else { format!("Defined: {}. ", join(defined.clone())) };
         let fix = match (nearest(root, defined.chain(["event"])), root) {
             (Some(near), _) if field.is_empty() => format!("Did you mean {near}.…?"),
-            (Some(near), _) => format!("Did you mean {near}.{field}? {}", known.trim_end()).trim_end().to_owned(),
+            (Some(near), _) => {
+                format!("Did you mean {near}.{field}? {}", known.trim_end_matches([' ', '.'])).trim_end().to_owned()
+            }
             (None, "session" | "funnel" | "attribution") => format!("{known}Add {{ name: {root}, type: {root} }}"),
             (None, "geo") => format!("{known}Add {{ name: geo, type: geoip, database: … }}"),
             (None, "device") => format!("{known}Add {{ name: device, type: user_agent }}"),

@@ -35,7 +35,7 @@ pub(super) fn build(
             }
             http_kind(name, http, span, findings)
         }
-        ServiceBody::Salesforce(_) => ServiceKind::Later { kind: "salesforce".into() },
+        ServiceBody::Salesforce => ServiceKind::Later { kind: "salesforce".into() },
     };
     let batch = match (&kind, &keys.batch) {
         (ServiceKind::Http(_), _) => None,

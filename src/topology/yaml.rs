@@ -202,17 +202,16 @@ impl<'t, I: Iterator<Item = (Event<'t>, ParserSpan)>> Reader<'t, '_, I> {
     fn refuse(&mut self, at: Span, what: &str, keys: &[String]) {
         let token = self.text.get(at.start..at.end).unwrap_or_default();
         let line = self.text.get(at.start..).and_then(|rest| rest.lines().next()).unwrap_or_default();
-        let article = if what == "tag" { "a" } else { "an" };
         let (message, fix) = if is_condition(keys) {
             let rest = line.split(" #").next().unwrap_or_default().trim_end();
             let rest = if expr::is_whole(rest) { rest } else { rest.trim_end_matches(['}', ']', ' ', ',']) };
             (
-                format!("\"{token}\" is {article} YAML {what} here and would vanish from the condition"),
+                format!("\"{token}\" is a YAML {what} here and would vanish from the condition"),
                 format!("Quote it: {}: {}", keys.last().map_or("when", String::as_str), quoted(rest)),
             )
         } else {
             (
-                format!("\"{token}\" is {article} YAML {what}; a topology has none, since they change values unseen"),
+                format!("\"{token}\" is a YAML {what}; a topology has none, since they change values unseen"),
                 "Write the value out, or quote it if it is meant as text".to_owned(),
             )
         };
