@@ -1,1 +1,3 @@
 //! Every integration test, linked once. One module per subject.
+
+mod agents;

@@ -69,6 +69,12 @@ impl Flights {
         self.calls.lock().contains_key(key)
     }
 
+    /// Whether no call is under way.
+    #[cfg(test)]
+    pub fn is_empty(&self) -> bool {
+        self.calls.lock().is_empty()
+    }
+
     /// Joins the call for that key or starts one, unless `known` has the answer by now. A call stores its answer
     /// before it leaves the list, so that between the two nobody asks again.
     pub fn board<T>(&self, key: &Key, known: impl FnOnce() -> Option<T>) -> Boarded<T> {

@@ -61,6 +61,12 @@ impl Line {
         snapshot
     }
 
+    /// Whether no call is under way and the outbox is at rest.
+    #[cfg(test)]
+    pub(super) fn is_idle(&self) -> bool {
+        self.flights.is_empty() && self.outbox.is_idle()
+    }
+
     pub(super) fn now(&self) -> Instant {
         (self.now)()
     }

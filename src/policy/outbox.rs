@@ -160,6 +160,13 @@ impl Outbox {
         self.queue.lock().items.retain(|item| !item.reply.is_closed());
     }
 
+    /// Whether nothing waits, nobody carries, and no slot is taken.
+    #[cfg(test)]
+    pub fn is_idle(&self) -> bool {
+        let queue = self.queue.lock();
+        queue.items.is_empty() && queue.carriers == 0 && self.slots.available_permits() == self.concurrency
+    }
+
     /// Carries one batch to the service.
     async fn carry(self: Arc<Self>) {
         if !self.batch_wait.is_zero() && self.batch_max > 1 {

@@ -2,6 +2,7 @@
 
 mod cache;
 mod calls;
+mod crowd;
 mod limits;
 
 use std::{
