@@ -18,7 +18,7 @@ use headwater::{
         ServiceKind, ServiceSpec, SourceSpec, Start, Topology,
     },
 };
-use serde_json::{Value as Json_, json};
+use serde_json::json;
 
 async fn serve(router: Router) -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -108,7 +108,7 @@ fn user_id() -> (&'static str, Path) {
 
 /// A CRM that knows u0 to u9 and counts requests.
 fn crm(requests: Arc<AtomicUsize>) -> Router {
-    let read = move |Json(body): Json<Json_>| {
+    let read = move |Json(body): Json<serde_json::Value>| {
         requests.fetch_add(1, SeqCst);
         let known = |id: &&str| id.len() == 2;
         let ids = body["inputs"].as_array().unwrap().iter().map(|input| input["id"].as_str().unwrap());
