@@ -72,7 +72,9 @@ impl Agent for Guard {
     }
 
     fn vitals(&self) -> Vitals {
-        Vitals { unknown_conditions: self.unknown.load(Relaxed), ..self.agent.vitals() }
+        let mut vitals = self.agent.vitals();
+        vitals.unknown_conditions += self.unknown.load(Relaxed);
+        vitals
     }
 }
 

@@ -1,6 +1,9 @@
 //! A score from rules: the sum of what the true ones add, within floor and cap, and the reasons.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering::Relaxed},
+};
 
 use crate::{
     event::{Part, Record, Source, Value},
@@ -8,7 +11,7 @@ use crate::{
     topology::{AgentSpec, LeadScoreSpec},
 };
 
-use super::{Agent, AgentError, Step, fields};
+use super::{Agent, AgentError, Step, Vitals, fields};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Field {
@@ -29,6 +32,7 @@ pub(super) struct LeadScore {
     floor: Option<f64>,
     cap: Option<f64>,
     fields: Box<[Option<Field>]>,
+    unknown: AtomicU64,
 }
 
 impl LeadScore {
@@ -47,17 +51,24 @@ impl LeadScore {
             "reasons" => Some(Field::Reasons),
             _ => None,
         });
-        Ok(LeadScore { rules: rules.collect(), floor: score.floor, cap: score.cap, fields })
+        Ok(LeadScore { rules: rules.collect(), floor: score.floor, cap: score.cap, fields, unknown: AtomicU64::new(0) })
     }
 
-    /// The part, given what each rule's condition says. Unknown is not true: the rule does not count.
+    /// The part, given what each rule's condition says. Unknown is not true: the rule does not count,
+    /// but the unknown is counted.
     fn score(&self, mut truth: impl FnMut(&Condition) -> Truth) -> Part {
         let mut value = 0.0;
         let mut reasons = Vec::new();
         for rule in &self.rules {
-            if truth(&rule.when) == Truth::True {
-                value += rule.add;
-                reasons.push(rule.reason.clone());
+            match truth(&rule.when) {
+                Truth::True => {
+                    value += rule.add;
+                    reasons.push(rule.reason.clone());
+                }
+                Truth::False => {}
+                Truth::Unknown(_) => {
+                    self.unknown.fetch_add(1, Relaxed);
+                }
             }
         }
         value = self.cap.map_or(value, |cap| value.min(cap));
@@ -75,6 +86,10 @@ impl LeadScore {
 impl Agent for LeadScore {
     fn start(&self, record: &Record) -> Step {
         Step::Done(self.score(|condition| condition.eval(record)))
+    }
+
+    fn vitals(&self) -> Vitals {
+        Vitals { unknown_conditions: self.unknown.load(Relaxed), ..Vitals::default() }
     }
 }
 
@@ -118,8 +133,10 @@ mod tests {
         let (reasons, value) = score(&agent(None, None), [Truth::True, Truth::True, Truth::True]);
         assert_eq!(value, 27.5);
         assert_eq!(reasons, ["+40 1 == 1", "-15 2 == 2", "+2.5 3 == 3"]);
-        let (reasons, value) = score(&agent(None, None), [Truth::False, Truth::Unknown("x".into()), Truth::False]);
+        let agent = agent(None, None);
+        let (reasons, value) = score(&agent, [Truth::False, Truth::Unknown("x".into()), Truth::False]);
         assert_eq!((reasons.len(), value), (0, 0.0));
+        assert_eq!(agent.vitals().unknown_conditions, 1);
     }
 
     #[test]

@@ -67,6 +67,8 @@ pub struct Breaker {
 impl Breaker {
     /// A closed breaker.
     pub fn new(spec: BreakerSpec) -> Self {
+        // So long that nobody waits for it, and short enough to reckon with.
+        let spec = BreakerSpec { open: spec.open.min(Duration::from_secs(86_400)), ..spec };
         Breaker { spec, state: State::Closed { failures: 0 } }
     }
 

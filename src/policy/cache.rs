@@ -9,6 +9,9 @@ use super::{CallError, Found, Key};
 /// How many failed requests are remembered.
 const FAILURES: u64 = 10_000;
 
+/// The longest that anything is kept; moka knows no time beyond a thousand years.
+const LONGEST: Duration = Duration::from_secs(10 * 365 * 86_400);
+
 #[derive(Debug, Clone)]
 struct Entry {
     found: Found,
@@ -37,17 +40,13 @@ pub(super) struct Cache {
 impl Cache {
     /// `spec` `None` keeps no values; failures are remembered all the same.
     pub fn new(spec: Option<CacheSpec>, failure_ttl: Duration) -> Self {
-        let (entries, keep) = spec.map_or((0, Duration::ZERO), |spec| (spec.entries, spec.ttl + spec.stale));
+        let bounded = |time: Duration| time.clamp(Duration::from_secs(1), LONGEST);
+        let (entries, keep) = spec.map_or((0, Duration::ZERO), |spec| (spec.entries, serves_for(&spec)));
+        let failures = moka::sync::Cache::builder().max_capacity(FAILURES).time_to_live(bounded(failure_ttl));
         Cache {
             spec,
-            values: moka::sync::Cache::builder()
-                .max_capacity(entries)
-                .time_to_live(keep.max(Duration::from_secs(1)))
-                .build(),
-            failures: moka::sync::Cache::builder()
-                .max_capacity(FAILURES)
-                .time_to_live(failure_ttl.max(Duration::from_secs(1)))
-                .build(),
+            values: moka::sync::Cache::builder().max_capacity(entries).time_to_live(bounded(keep)).build(),
+            failures: failures.build(),
             failure_ttl,
         }
     }
@@ -57,12 +56,12 @@ impl Cache {
         let spec = self.spec?;
         let entry = self.values.get(key)?;
         let age = now.saturating_duration_since(entry.stored);
-        let (fresh_for, serves_for) = match entry.found {
-            Some(_) => (spec.ttl, spec.ttl + spec.stale),
+        let (fresh_for, useful_for) = match entry.found {
+            Some(_) => (spec.ttl, serves_for(&spec)),
             // That something is not there is believed briefly and never served past that.
             None => (spec.not_found, spec.not_found),
         };
-        (age < serves_for).then_some(Hit { found: entry.found, age, fresh: age < fresh_for })
+        (age < useful_for).then_some(Hit { found: entry.found, age, fresh: age < fresh_for })
     }
 
     /// Keeps what the service said.
@@ -89,4 +88,9 @@ impl Cache {
     pub fn entries(&self) -> u64 {
         self.values.entry_count()
     }
+}
+
+/// How long a value may serve, fresh and stale.
+fn serves_for(spec: &CacheSpec) -> Duration {
+    spec.ttl.saturating_add(spec.stale)
 }

@@ -64,9 +64,15 @@ pub(super) enum Boarded<T> {
 }
 
 impl Flights {
-    /// The call under way for that key.
-    pub fn get(&self, key: &str) -> Option<Flight> {
-        self.calls.lock().get(key).cloned()
+    /// Whether a call for that key is under way.
+    pub fn under_way(&self, key: &str) -> bool {
+        self.calls.lock().contains_key(key)
+    }
+
+    /// Whether no call is under way.
+    #[cfg(test)]
+    pub fn is_empty(&self) -> bool {
+        self.calls.lock().is_empty()
     }
 
     /// Joins the call for that key or starts one, unless `known` has the answer by now. A call stores its answer

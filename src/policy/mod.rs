@@ -1,6 +1,6 @@
 //! The policy of an agent: what stands between an event and a service. `stack.rs` is the order; one file per layer.
 //!
-//! Quota, breaker and backoff are pure state machines given time; `line` and `stack` are the thin asynchronous shell.
+//! Quota, breaker and backoff are pure state machines given time; `stack`, `line` and `outbox` are the thin asynchronous shell.
 
 mod backoff;
 mod breaker;
@@ -9,6 +9,7 @@ mod call;
 mod fallback;
 mod flight;
 mod line;
+mod outbox;
 mod quota;
 mod stack;
 mod stats;

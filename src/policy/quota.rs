@@ -51,10 +51,13 @@ impl Quota {
     /// This process's share of the account's rate, between 0 and 1.
     pub fn set_share(&mut self, share: f64, now: Instant) {
         self.refill(now);
+        let before = self.share;
         self.share = if share.is_finite() { share.clamp(0.0, 1.0) } else { 0.0 };
         self.tokens = self.tokens.min(self.burst());
-        // What headers said was divided by the old share; the next answer says it anew.
-        self.windows.clear();
+        // What headers said was left was divided by the old share.
+        for window in &mut self.windows {
+            window.pace = if before > 0.0 { window.pace * self.share / before } else { 0.0 };
+        }
     }
 
     /// Takes one token, or says when it is worth asking again.
@@ -285,6 +288,22 @@ mod tests {
         assert!(drain(&mut quota, now, window).len() <= 10, "ten are left");
         let after = now + window;
         assert!(drain(&mut quota, after, window).len() > 80, "the window has ended");
+    }
+
+    proptest! {
+        #[test]
+        fn until_its_window_ends_no_more_goes_than_our_share_of_what_the_service_said_is_left(
+            remaining in 0_u32..300, share in 0.1_f64..=1.0, rest_ms in 0_u64..10_000
+        ) {
+            let now = crate::clock::now();
+            let mut quota = Quota::new(rate(200, 10), now);
+            quota.set_share(share, now);
+            let then = now + Duration::from_millis(rest_ms);
+            drain(&mut quota, now, Duration::from_millis(rest_ms) / 2);
+            quota.observe(Limit { remaining, window: Duration::from_secs(10) }, then);
+            let taken = drain(&mut quota, then, Duration::from_millis(9_999)).len();
+            prop_assert!(taken as f64 <= f64::from(remaining) * share + 1e-6, "{taken}");
+        }
     }
 
     #[test]

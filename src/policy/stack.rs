@@ -8,10 +8,10 @@
 //! | refusal at once | an open breaker, or a queue longer than the deadline: known before queueing | [`Stack::start`] |
 //! | single flight | a thousand events of one person ask once | `flight.rs` |
 //! | retry | exponential back-off, full jitter, `Retry-After`; never past the deadline | `line.rs`, `backoff.rs` |
-//! | batch | misses share a request | `line.rs` |
-//! | slot, rate limit | every request on the wire costs one token, a retry or a batch too | `line.rs`, `quota.rs` |
-//! | breaker | asked last before the wire, so that a probe is one request | `line.rs`, `breaker.rs` |
-//! | timeout | per attempt; the wait for quota does not count | `line.rs` |
+//! | batch | misses share a request | `outbox.rs` |
+//! | slot, rate limit | every request on the wire costs one token, a retry or a batch too | `outbox.rs`, `quota.rs` |
+//! | breaker | asked last before the wire, so that a probe is one request | `outbox.rs`, `breaker.rs` |
+//! | timeout | per attempt; the wait for quota does not count | `outbox.rs` |
 //! | the service | | `crate::service` |
 //!
 //! Then the fallbacks, in the order of the topology: cache (stale, with its age), values; none left: failed.
@@ -32,6 +32,8 @@ use crate::{
 };
 
 use super::{Answer, Fallbacks, Key, Line, cache::Hit, line::Terms, stats::count};
+
+const LONGEST_DEADLINE: Duration = Duration::from_secs(86_400);
 
 /// What asking gives.
 pub enum Reply {
@@ -59,7 +61,8 @@ impl Stack {
             line,
             columns: columns.into(),
             fallbacks: Fallbacks::new(spec),
-            deadline: spec.deadline,
+            // An instant that far ahead can still be reckoned with.
+            deadline: spec.deadline.min(LONGEST_DEADLINE),
             timeout: spec.timeout,
             retry: spec.retry,
         })
@@ -73,19 +76,12 @@ impl Stack {
     /// Asks. Everything that can be known without waiting is answered at once.
     pub fn start(self: &Arc<Self>, key: Key) -> Reply {
         let (line, started) = (&self.line, self.line.now());
-        let cached = line.cache().get(&key, started);
-        if let Some(hit) = cached.as_ref().filter(|hit| hit.fresh) {
-            return Reply::Now(self.hit(hit));
+        if let Some(hit) = line.cached(&key, started).filter(|hit| hit.fresh) {
+            return Reply::Now(self.hit(&hit));
         }
-        if line.under_way(&key).is_none() {
-            let refused = match line.cache().failure(&key, started) {
-                Some(error) => Some((error, &line.stats().remembered)),
-                None => line.refusal(started, self.deadline).map(|error| (error, &line.stats().refused)),
-            };
-            if let Some((error, counter)) = refused {
-                count(counter);
-                return Reply::Now(self.fall_back(&key, error.reason(), 0, started));
-            }
+        if let Some((error, counter)) = line.hopeless(&key, started, self.deadline) {
+            count(counter);
+            return Reply::Now(self.fall_back(&key, error.reason(), 0, started));
         }
         Reply::Later(Box::pin(self.clone().wait(key, started)))
     }
@@ -134,7 +130,7 @@ impl Stack {
     /// A part from what stands in.
     fn fall_back(&self, key: &Key, reason: Reason, attempts: u32, started: Instant) -> Part {
         let part = self.fallbacks.failed(reason, || {
-            let hit = self.line.cache().get(key, self.line.now())?;
+            let hit = self.line.cached(key, self.line.now())?;
             let answer = hit.found.as_ref()?;
             if hit.fresh {
                 // Another call filled it meanwhile.

@@ -14,7 +14,7 @@ pub(super) struct Stats {
     pub remembered: AtomicU64,
     pub refused: AtomicU64,
     pub wait_us: AtomicU64,
-    pub in_flight: AtomicU64,
+    in_flight: AtomicU64,
     ok: AtomicU64,
     timeout: AtomicU64,
     limited: AtomicU64,
@@ -61,6 +61,15 @@ pub struct Snapshot {
     pub in_flight: u64,
 }
 
+/// A request under way.
+pub(super) struct UnderWay<'a>(&'a Stats);
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Relaxed);
+    }
+}
+
 /// Adds one.
 pub(super) fn count(counter: &AtomicU64) {
     counter.fetch_add(1, Relaxed);
@@ -76,6 +85,12 @@ impl Stats {
             Some(Kind::Transient | Kind::BreakerOpen) => &self.transient,
             Some(Kind::Rejected | Kind::BadResponse) => &self.permanent,
         });
+    }
+
+    /// Counts a request as under way until what this gives is dropped, however that happens.
+    pub fn under_way(&self) -> UnderWay<'_> {
+        count(&self.in_flight);
+        UnderWay(self)
     }
 
     /// The counters now.

@@ -42,6 +42,9 @@ impl Template {
 
     /// Reads a URL. The scheme and host must be fixed: an event must not choose whom we call.
     pub fn url(text: &str) -> Result<Self, String> {
+        if text.chars().any(|letter| letter.is_control() || letter.is_whitespace()) {
+            return Err("it holds a blank or a line break".to_owned());
+        }
         let mut template = Template::default();
         template.parse(text, Encoding::Url);
         let authority_end = text.find("://").map(|scheme| scheme + 3).and_then(|start| {
@@ -267,7 +270,7 @@ mod tests {
         for url in ["https://{domain}/x", "https://a.{domain}", "{domain}/x", "{domain}://a/b"] {
             assert!(Template::url(url).is_err(), "{url}");
         }
-        for url in ["ftp://a.example/{domain}", "not a url", "https://"] {
+        for url in ["ftp://a.example/{domain}", "not a url", "https://", "https://a.example/\nb"] {
             assert!(Template::url(url).is_err(), "{url}");
         }
         assert!(Template::url("https://a.example?d={domain}").is_ok());

@@ -109,7 +109,9 @@ impl Place<'_> {
         match field {
             Field::City => text(&[self.city.name, self.city.bare]),
             Field::Country => text(&[self.country.code, self.country_code.bare, self.country.bare]),
-            Field::Region => text(&[self.subdivisions.0.name, self.state1.bare, self.region.bare]),
+            Field::Region => {
+                text(&[self.subdivisions.0.code, self.subdivisions.0.name, self.state1.bare, self.region.bare])
+            }
             Field::TimeZone => text(&[self.location.time_zone, self.timezone.bare]),
             Field::Latitude => self.location.latitude.or(self.latitude.number).into(),
             Field::Longitude => self.location.longitude.or(self.longitude.number).into(),

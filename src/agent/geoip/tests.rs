@@ -42,7 +42,7 @@ fn a_city_is_found_with_everything_about_it() {
     let part = locate(&agent, "81.2.69.142");
     assert_eq!(part.provenance.outcome, Outcome::Ok);
     assert_eq!(part.provenance.source, Some(Source::Local));
-    let london = ["GB", "London", "England", "Europe/London", "51.5142", "-0.0931", "EU", "false", ""];
+    let london = ["GB", "London", "ENG", "Europe/London", "51.5142", "-0.0931", "EU", "false", ""];
     assert_eq!(shown(&part), london);
     assert_eq!(shown(&locate(&agent, "::ffff:81.2.69.142")), london, "an IPv4 address in an IPv6 one");
     let part = locate(&agent, "89.160.20.112");

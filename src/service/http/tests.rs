@@ -65,9 +65,9 @@ async fn values_are_read_where_the_pointers_say() {
 
 #[tokio::test]
 async fn a_field_of_the_wrong_type_is_named() {
-    let error = ask(answers(json!({"intent": {"level": {"id": 1}}}))).await.unwrap_err();
+    let error = ask(answers(json!({"score": "many"}))).await.unwrap_err();
     assert_eq!(error.kind, Kind::BadResponse);
-    assert_eq!(&*error.message, "field level (/intent/level): an object where text was expected");
+    assert_eq!(&*error.message, "field score (/score): text where an integer was expected");
 }
 
 #[tokio::test]
