@@ -124,7 +124,9 @@ impl World {
 
     async fn control(&self, topology: &Topology) -> Option<control::Control> {
         let (config, topic) = (self.admin.config().clone(), topology.topic("control"));
-        tokio::task::spawn_blocking(move || control::read(&config, &topic, Duration::from_secs(20)).unwrap()).await.unwrap()
+        tokio::task::spawn_blocking(move || control::read(&config, &topic, Duration::from_secs(20)).unwrap())
+            .await
+            .unwrap()
     }
 
     async fn produce(&self, topic: &str, partition: i32, key: &str, count: usize) {
@@ -153,7 +155,10 @@ async fn applying_twice_changes_nothing_the_second_time(bootstrap: &str) {
 
     let topics = world.admin.topics(&[format!("{name}.geo"), format!("{name}.control")]).await.unwrap();
     let (geo, control) = (&topics[&format!("{name}.geo")], &topics[&format!("{name}.control")]);
-    assert_eq!((geo.partitions, &*geo.config["retention.ms"], &*geo.config["cleanup.policy"]), (3, "86400000", "delete"));
+    assert_eq!(
+        (geo.partitions, &*geo.config["retention.ms"], &*geo.config["cleanup.policy"]),
+        (3, "86400000", "delete")
+    );
     assert_eq!((control.partitions, &*control.config["cleanup.policy"]), (1, "compact"));
     for group in ["intake", "events", "geo"] {
         let topic = if group == "intake" { "raw" } else { group };
@@ -191,7 +196,10 @@ async fn a_changed_chain_is_refused_and_an_agent_that_joins_is_not(bootstrap: &s
     let wider = topology(&name, &["geo,device", "score"]);
     assert_eq!(world.apply(&wider).await, 3 + 1, "three subjects and the control record");
     let control = world.control(&wider).await.unwrap();
-    assert_eq!((control.epoch, control.chain.number, &control.chain.agents), (1, 1, &vec!["geo".into(), "device".into(), "score".into()]));
+    assert_eq!(
+        (control.epoch, control.chain.number, &control.chain.agents),
+        (1, 1, &vec!["geo".into(), "device".into(), "score".into()])
+    );
     assert_eq!(world.client.latest(&format!("{name}.enriched-value")).await.unwrap().unwrap().version, 2);
     // Back again: both versions are there, so only the control record is written.
     assert_eq!(world.apply(&topology(&name, &["geo", "score"])).await, 1);
