@@ -18,6 +18,8 @@ use crate::{clock, config::Settings};
 const TIMEOUT: Duration = Duration::from_secs(15);
 /// A new topic has its leaders everywhere after at most so long.
 const TOPIC_READY: Duration = Duration::from_secs(60);
+/// What is only settling has settled after so long.
+const SETTLED: Duration = Duration::from_secs(30);
 /// Between two looks at something that takes its time.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
@@ -167,12 +169,13 @@ impl Admin {
 
     /// What a group has committed, by partition from 0; `None` where nothing.
     pub async fn committed(&self, group: &str, topic: &str, partitions: i32) -> Result<Vec<Option<i64>>, AdminError> {
-        let (consumer, topic) = (self.member(group), topic.to_owned());
+        let (config, topic) = (self.member(group), topic.to_owned());
         let what = format!("asking what {group} has committed");
         self.blocking(&what, move || {
             let mut list = TopicPartitionList::new();
             list.add_partition_range(&topic, 0, partitions - 1);
-            let committed = consumer?.committed_offsets(list, TIMEOUT)?;
+            let consumer: BaseConsumer = config.create()?;
+            let committed = consumer.committed_offsets(list, TIMEOUT)?;
             let mut offsets = vec![None; partitions.max(0) as usize];
             for element in committed.elements() {
                 element.error()?;
@@ -196,14 +199,15 @@ impl Admin {
         if new.is_empty() {
             return Ok(());
         }
-        let (consumer, topic) = (self.member(group), topic.to_owned());
+        let (config, topic) = (self.member(group), topic.to_owned());
         let what = format!("the first offsets of group {group}");
         self.blocking(&what, move || {
             let mut list = TopicPartitionList::new();
-            for (partition, offset) in new {
-                list.add_partition_offset(&topic, partition, Offset::Offset(offset))?;
+            for (partition, offset) in &new {
+                list.add_partition_offset(&topic, *partition, Offset::Offset(*offset))?;
             }
-            consumer?.commit(&list, CommitMode::Sync)
+            let consumer: BaseConsumer = config.create()?;
+            consumer.commit(&list, CommitMode::Sync)
         })
         .await
     }
@@ -223,22 +227,31 @@ impl Admin {
         .await
     }
 
-    /// A throwaway consumer that speaks for a group without joining it.
-    fn member(&self, group: &str) -> Result<BaseConsumer, KafkaError> {
+    /// For a throwaway consumer that speaks for a group without joining it.
+    fn member(&self, group: &str) -> ClientConfig {
         let mut config = self.config.clone();
         config.set("group.id", group).set("enable.auto.commit", "false").set("auto.offset.reset", "error");
-        config.create()
+        config
     }
 
-    /// Runs what blocks away from the runtime's workers.
+    /// Runs what blocks away from the runtime's workers, again while the cluster is only settling: a new topic's
+    /// leader or a group's coordinator that is not known everywhere yet.
     async fn blocking<T: Send + 'static>(
         &self,
         what: &str,
-        work: impl FnOnce() -> Result<T, KafkaError> + Send + 'static,
+        work: impl Fn() -> Result<T, KafkaError> + Send + Sync + 'static,
     ) -> Result<T, AdminError> {
-        match tokio::task::spawn_blocking(work).await {
-            Ok(done) => done.map_err(|error| self.error(what, error)),
-            Err(error) => Err(AdminError::Refused { what: what.to_owned(), message: error.to_string() }),
+        let work = Arc::new(work);
+        let until = clock::now() + SETTLED;
+        loop {
+            let once = work.clone();
+            match tokio::task::spawn_blocking(move || once()).await {
+                Ok(Err(error)) if is_settling(&error) && clock::now() < until => tokio::time::sleep(LOOK_AGAIN).await,
+                Ok(done) => return done.map_err(|error| self.error(what, error)),
+                Err(error) => {
+                    return Err(AdminError::Refused { what: what.to_owned(), message: error.to_string() });
+                }
+            }
         }
     }
 
@@ -258,4 +271,20 @@ impl Admin {
             _ => AdminError::Refused { what, message },
         }
     }
+}
+
+/// Whether the cluster will answer otherwise in a moment.
+fn is_settling(error: &KafkaError) -> bool {
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            RDKafkaErrorCode::NotLeaderForPartition
+                | RDKafkaErrorCode::LeaderNotAvailable
+                | RDKafkaErrorCode::UnknownTopicOrPartition
+                | RDKafkaErrorCode::UnknownPartition
+                | RDKafkaErrorCode::NotCoordinator
+                | RDKafkaErrorCode::CoordinatorNotAvailable
+                | RDKafkaErrorCode::CoordinatorLoadInProgress
+        )
+    )
 }

@@ -72,6 +72,8 @@ pub fn read(config: &ClientConfig, topic: &str, timeout: Duration) -> Result<Opt
     // Named like the topic, for clusters that grant groups by prefix; it never joins and never commits.
     config.set("group.id", topic).set("enable.auto.commit", "false").set("enable.partition.eof", "true");
     config.set("isolation.level", "read_uncommitted").set("auto.offset.reset", "error");
+    // The end is told when a fetch comes back empty.
+    config.set("fetch.wait.max.ms", "20");
     let consumer: BaseConsumer = config.create().map_err(kafka)?;
     let (begin, end) = consumer.fetch_watermarks(topic, PARTITION, timeout).map_err(kafka)?;
     if begin >= end {

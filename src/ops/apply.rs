@@ -1,5 +1,7 @@
-//! Doing what a plan says, in an order in which stopping anywhere does no harm: topics, schemas, first offsets, and
+//! Doing what a plan says, in an order in which stopping anywhere does no harm: topics, first offsets, schemas, and
 //! last the control record, which makes it deployed.
+
+use futures::future::try_join_all;
 
 use super::{
     OpsError,
@@ -32,9 +34,19 @@ pub async fn apply(
         })
         .collect();
     admin.create_topics(&specs).await?;
+    // Each group's coordinator is to be found first, which takes its time: all at once, told in their turn.
+    let groups = plan.changes.iter().filter_map(|change| match change {
+        Change::FirstOffsets { group, topic, partitions, start } => Some((group, topic, partitions, *start)),
+        _ => None,
+    });
+    try_join_all(
+        groups
+            .map(async |(group, topic, partitions, start)| first_offsets(admin, group, topic, partitions, start).await),
+    )
+    .await?;
     for change in &plan.changes {
         match change {
-            Change::CreateTopic { .. } => {}
+            Change::CreateTopic { .. } | Change::FirstOffsets { .. } => {}
             Change::Schema { subject, schema, level, register, .. } => {
                 // The level first, so that the new schema is held to it.
                 if *level {
@@ -43,9 +55,6 @@ pub async fn apply(
                 if *register {
                     registry.register(subject, schema).await?;
                 }
-            }
-            Change::FirstOffsets { group, topic, partitions, start } => {
-                first_offsets(admin, group, topic, partitions, *start).await?;
             }
             Change::Chain { chain, .. } => {
                 control::write(admin.config(), &format!("{}.control", plan.topology), chain).await?;

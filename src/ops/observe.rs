@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use futures::future::try_join_all;
+
 use super::{OpsError, deployment::Deployment};
 use crate::{
     codec::{Registered, RegistryClient},
@@ -55,12 +57,14 @@ pub async fn observe(deployment: &Deployment, admin: &Admin, registry: &Registry
         }
         observed.subjects.insert(subject.name.clone(), ObservedSubject { latest, ..state });
     }
-    for group in &deployment.groups {
-        if let Some(topic) = observed.topics.get(&group.topic) {
-            let committed = admin.committed(&group.name, &group.topic, topic.partitions).await?;
-            observed.committed.insert(group.name.clone(), committed);
-        }
-    }
+    // Each group's coordinator is to be found first, which takes its time: ask for all at once.
+    let groups = deployment.groups.iter().filter_map(|group| Some((group, observed.topics.get(&group.topic)?)));
+    let asked = groups.map(async |(group, topic)| {
+        let committed = admin.committed(&group.name, &group.topic, topic.partitions).await?;
+        Ok::<_, AdminError>((group.name.clone(), committed))
+    });
+    let committed = try_join_all(asked).await?;
+    observed.committed = committed.into_iter().collect();
     let topic = deployment.control_topic();
     if observed.topics.contains_key(&topic) {
         observed.control = read_control(admin, topic).await?;
