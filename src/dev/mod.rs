@@ -2,6 +2,7 @@
 
 pub mod browsers;
 pub mod contacts;
+pub mod counted;
 pub mod crm;
 pub mod people;
 pub mod receiver;
