@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, sync::Arc};
 use serde_json::{Map, Value as Json};
 
 use crate::{
-    event::{EventField, Path, ProvenanceField, RecordField, Trigger, Type, Value},
-    topology::Topology,
+    event::{EventField, EventMap, Path, ProvenanceField, RecordField, Trigger, Type, Value},
+    topology::{AgentSpec, Topology},
 };
 
 /// The body of a trigger's webhook: `type` is `trigger`, times are RFC 3339, the payload's numbers and booleans are
@@ -62,6 +62,29 @@ pub fn rfc3339(unix_ms: i64) -> String {
     format!("{year:04}-{month:02}-{day:02}T{h:02}:{m:02}:{s:02}.{:03}Z", ms % 1_000)
 }
 
+/// The milliseconds since 1970 UTC behind a time as [`rfc3339`] writes it; other forms are none. Dates to days:
+/// `days_from_civil` of the same source.
+pub fn from_rfc3339(text: &str) -> Option<i64> {
+    let bytes = text.as_bytes();
+    let marks = [(4, b'-'), (7, b'-'), (10, b'T'), (13, b':'), (16, b':'), (19, b'.'), (23, b'Z')];
+    if bytes.len() != 24 || marks.iter().any(|(at, mark)| bytes[*at] != *mark) {
+        return None;
+    }
+    let number = |from: usize, to: usize| {
+        let digits = text.get(from..to).filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()))?;
+        digits.parse::<i64>().ok()
+    };
+    let (year, month, day) = (number(0, 4)?, number(5, 7)?, number(8, 10)?);
+    let shifted = year - i64::from(month <= 2);
+    let (era, year_of_era) = (shifted.div_euclid(400), shifted.rem_euclid(400));
+    let month_from_march = (month + 9) % 12;
+    let day_of_year = (153 * month_from_march + 2) / 5 + day - 1;
+    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+    let days = era * 146_097 + day_of_era - 719_468;
+    let seconds = (number(11, 13)? * 60 + number(14, 16)?) * 60 + number(17, 19)?;
+    Some((days * 86_400 + seconds) * 1_000 + number(20, 23)?)
+}
+
 /// The types of the triggers' payloads. On the topic a payload is a map of text; with these it becomes numbers,
 /// booleans, lists again.
 #[derive(Debug, Clone, Default)]
@@ -85,7 +108,7 @@ impl PayloadTypes {
             let shapes = trigger
                 .payload
                 .iter()
-                .filter_map(|(name, path)| Some((name.clone(), shape(path, topology)?)))
+                .filter_map(|(name, path)| Some((name.clone(), shape(path, &topology.agents)?)))
                 .collect();
             (trigger.campaign.clone(), shapes)
         });
@@ -106,15 +129,15 @@ impl PayloadTypes {
     }
 }
 
-fn shape(path: &Path, topology: &Topology) -> Option<Shape> {
+fn shape(path: &Path, agents: &[AgentSpec]) -> Option<Shape> {
     match path {
         Path::Event(EventField::OccurredAt) | Path::Record(RecordField::ReceivedAt) => Some(Shape::Int),
         Path::Event(EventField::Revenue) => Some(Shape::Float),
         Path::Event(_) | Path::Record(RecordField::Status) => None,
         Path::Map(_) => Some(Shape::Nested),
-        Path::Entry(crate::event::EventMap::Consent, _) => Some(Shape::Bool),
+        Path::Entry(EventMap::Consent, _) => Some(Shape::Bool),
         Path::Entry(..) => None,
-        Path::Part { agent, field } => match topology.agents.get(*agent)?.output.get(*field)?.ty {
+        Path::Part { agent, field } => match agents.get(*agent)?.output.get(*field)?.ty {
             Type::Bool => Some(Shape::Bool),
             Type::Int | Type::Timestamp => Some(Shape::Int),
             Type::Float => Some(Shape::Float),
@@ -155,7 +178,10 @@ fn from_json(json: &Json) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::topology::{AgentKind, OutputField};
 
     #[test]
     fn a_trigger_reads_as_json_with_real_numbers_and_times() {
@@ -193,6 +219,58 @@ mod tests {
         assert_eq!(rfc3339(951_782_400_000), "2000-02-29T00:00:00.000Z");
         assert_eq!(rfc3339(1_709_164_800_123), "2024-02-29T00:00:00.123Z");
         assert_eq!(rfc3339(4_107_542_400_000), "2100-03-01T00:00:00.000Z");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_time_that_was_written_reads_the_same(unix_ms in -62_135_596_800_000i64..253_402_300_800_000) {
+            proptest::prop_assert_eq!(from_rfc3339(&rfc3339(unix_ms)), Some(unix_ms));
+        }
+
+        #[test]
+        fn any_other_text_is_no_time(text in ".{0,30}") {
+            if let Some(unix_ms) = from_rfc3339(&text) {
+                proptest::prop_assert_eq!(text.len(), rfc3339(unix_ms).len());
+            }
+        }
+    }
+
+    #[test]
+    fn a_payload_s_types_come_from_what_it_reads() {
+        let of = |ty| OutputField { name: "f".into(), ty, from: "f".into() };
+        let agent = AgentSpec {
+            name: "a".into(),
+            kind: AgentKind::UserAgent,
+            deps: Vec::new(),
+            input: Vec::new(),
+            output: [Type::Text, Type::Bool, Type::Int, Type::Float, Type::TextList, Type::Timestamp].map(of).into(),
+            when: None,
+            consent: None,
+            deadline: Duration::ZERO,
+            timeout: Duration::ZERO,
+            retry: 0,
+            fallback: Vec::new(),
+            skip_older_than: None,
+        };
+        let part = |field| Path::Part { agent: 0, field };
+        let cases = [
+            (part(0), None),
+            (part(1), Some(Shape::Bool)),
+            (part(2), Some(Shape::Int)),
+            (part(3), Some(Shape::Float)),
+            (part(4), Some(Shape::Nested)),
+            (part(5), Some(Shape::Int)),
+            (part(6), None),
+            (Path::Event(EventField::Revenue), Some(Shape::Float)),
+            (Path::Event(EventField::UserId), None),
+            (Path::Entry(EventMap::Consent, "marketing".into()), Some(Shape::Bool)),
+            (Path::Entry(EventMap::Properties, "plan".into()), None),
+            (Path::Provenance { agent: 0, field: ProvenanceField::AgeMs }, Some(Shape::Int)),
+            (Path::Provenance { agent: 0, field: ProvenanceField::Outcome }, None),
+        ];
+        for (path, expected) in cases {
+            assert_eq!(shape(&path, std::slice::from_ref(&agent)), expected, "{path:?}");
+        }
     }
 
     #[test]

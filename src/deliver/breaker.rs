@@ -28,12 +28,15 @@ pub struct Breaker {
     first: Duration,
     longest: Duration,
     phase: Phase,
+    /// Probes so far: the number of the one that is out, if one is.
+    probes: u64,
 }
 
 impl Breaker {
     /// A closed breaker.
     pub fn new(limit: u32, first: Duration, longest: Duration) -> Self {
-        Breaker { limit: limit.max(1), first, longest: longest.max(first), phase: Phase::Closed { failures: 0 } }
+        let phase = Phase::Closed { failures: 0 };
+        Breaker { limit: limit.max(1), first, longest: longest.max(first), phase, probes: 0 }
     }
 
     /// Where it stands.
@@ -46,17 +49,28 @@ impl Breaker {
         matches!(self.phase, Phase::Closed { .. })
     }
 
-    /// Takes the right to the one probe; the caller must have seen that it is due.
-    pub fn probe(&mut self) {
-        if let Phase::Open { pause, .. } = self.phase {
-            self.phase = Phase::Probing { pause };
-        }
+    /// Takes the right to the one probe, if the breaker is open; the caller must have seen that it is due. The number
+    /// names this probe: what happens to others must not be taken for its fate.
+    pub fn probe(&mut self) -> Option<u64> {
+        let Phase::Open { pause, .. } = self.phase else { return None };
+        self.phase = Phase::Probing { pause };
+        self.probes += 1;
+        Some(self.probes)
     }
 
-    /// The prober went away without an answer: another may probe at once.
-    pub fn probe_abandoned(&mut self, now: Instant) {
-        if let Phase::Probing { pause } = self.phase {
-            self.phase = Phase::Open { probe_at: now, pause };
+    /// Whether this is the probe that is out.
+    pub fn is_probe(&self, number: u64) -> bool {
+        matches!(self.phase, Phase::Probing { .. }) && number == self.probes
+    }
+
+    /// The prober went away without an answer: another may probe at once. Says whether it was the prober.
+    pub fn probe_abandoned(&mut self, number: u64, now: Instant) -> bool {
+        match self.phase {
+            Phase::Probing { pause } if number == self.probes => {
+                self.phase = Phase::Open { probe_at: now, pause };
+                true
+            }
+            _ => false,
         }
     }
 
@@ -67,8 +81,8 @@ impl Breaker {
         closed
     }
 
-    /// A call failed; `probing` if it was the probe. Says whether that opened the breaker.
-    pub fn failure(&mut self, now: Instant, probing: bool) -> bool {
+    /// A call failed; `probe` is its number if it was one. Says whether that opened the breaker.
+    pub fn failure(&mut self, now: Instant, probe: Option<u64>) -> bool {
         match self.phase {
             Phase::Closed { failures } if failures + 1 >= self.limit => {
                 self.phase = Phase::Open { probe_at: now + self.first, pause: self.first };
@@ -78,7 +92,7 @@ impl Breaker {
                 self.phase = Phase::Closed { failures: failures + 1 };
                 false
             }
-            Phase::Probing { pause } if probing => {
+            Phase::Probing { pause } if probe == Some(self.probes) => {
                 let pause = (pause * 2).min(self.longest);
                 self.phase = Phase::Open { probe_at: now + pause, pause };
                 false
@@ -98,8 +112,8 @@ mod tests {
 
     fn open(now: Instant) -> Breaker {
         let mut breaker = Breaker::new(5, 10 * S, 300 * S);
-        assert!((0..4).all(|_| !breaker.failure(now, false)));
-        assert!(breaker.failure(now, false));
+        assert!((0..4).all(|_| !breaker.failure(now, None)));
+        assert!(breaker.failure(now, None));
         breaker
     }
 
@@ -108,11 +122,11 @@ mod tests {
         let now = clock::now();
         let mut breaker = Breaker::new(5, 10 * S, 300 * S);
         for _ in 0..4 {
-            breaker.failure(now, false);
+            breaker.failure(now, None);
         }
         assert!(!breaker.success());
         for _ in 0..4 {
-            assert!(!breaker.failure(now, false));
+            assert!(!breaker.failure(now, None));
         }
         assert!(breaker.is_closed());
         assert_eq!(open(now).phase(), Phase::Open { probe_at: now + 10 * S, pause: 10 * S });
@@ -124,8 +138,8 @@ mod tests {
         let mut breaker = open(now);
         let mut pauses = Vec::new();
         for _ in 0..7 {
-            breaker.probe();
-            breaker.failure(now, true);
+            let probe = breaker.probe();
+            breaker.failure(now, probe);
             let Phase::Open { pause, .. } = breaker.phase() else { panic!("open") };
             pauses.push(pause.as_secs());
         }
@@ -136,10 +150,10 @@ mod tests {
     fn stragglers_neither_lengthen_the_pause_nor_take_the_probe_s_place() {
         let now = clock::now();
         let mut breaker = open(now);
-        breaker.failure(now + S, false);
+        breaker.failure(now + S, None);
         assert_eq!(breaker.phase(), Phase::Open { probe_at: now + 10 * S, pause: 10 * S });
         breaker.probe();
-        breaker.failure(now + 11 * S, false);
+        breaker.failure(now + 11 * S, None);
         assert_eq!(breaker.phase(), Phase::Probing { pause: 10 * S });
     }
 
@@ -147,11 +161,26 @@ mod tests {
     fn an_abandoned_probe_is_due_again_at_once() {
         let now = clock::now();
         let mut breaker = open(now);
-        breaker.probe();
-        breaker.probe_abandoned(now + 12 * S);
+        let probe = breaker.probe().unwrap();
+        assert!(breaker.probe_abandoned(probe, now + 12 * S));
         assert_eq!(breaker.phase(), Phase::Open { probe_at: now + 12 * S, pause: 10 * S });
         breaker.probe();
         assert!(breaker.success());
         assert!(breaker.is_closed());
+    }
+    #[test]
+    fn a_probe_of_an_earlier_outage_has_no_say_in_a_later_one() {
+        let now = clock::now();
+        let mut breaker = open(now);
+        let first = breaker.probe().unwrap();
+        assert!(breaker.success(), "a straggler's answer closes it while the probe is out");
+        for _ in 0..5 {
+            breaker.failure(now, None);
+        }
+        let second = breaker.probe().unwrap();
+        breaker.failure(now, Some(first));
+        assert!(!breaker.is_probe(first) && breaker.is_probe(second));
+        assert!(!breaker.probe_abandoned(first, now));
+        assert_eq!(breaker.phase(), Phase::Probing { pause: 10 * S });
     }
 }

@@ -144,12 +144,9 @@ impl Courier {
                 self.fired.remove(&job.fired_at_ms);
             }
         }
-        if !job.probing {
-            return None;
-        }
         self.tick(now);
-        self.breaker.probe_abandoned(now);
-        Some(Change::Probed)
+        let probe = job.probe?;
+        self.breaker.probe_abandoned(probe, now).then_some(Change::Probed)
     }
 
     /// What to do with this trigger. `slot`: whether the shell holds one for it; `may_call`: whether calls may start.
@@ -181,10 +178,7 @@ impl Courier {
             return Next::Slot(self.at_most(job, now, now.at + FAR, false));
         }
         // The right to probe comes before the token: others must not book tokens for calls that will not be.
-        if !self.breaker.is_closed() && !job.probing {
-            self.breaker.probe();
-            job.probing = true;
-        }
+        job.probe = self.breaker.probe().or(job.probe);
         let token_at = *job.token_at.get_or_insert_with(|| self.bucket.book(now.at));
         if now.at < token_at {
             return Next::Token(self.at_most(job, now, token_at, false));
@@ -196,7 +190,7 @@ impl Courier {
     /// Takes in the answer to a call.
     pub fn answer(&mut self, job: &mut Job, answer: &Answer, now: Moment) -> (After, Option<Change>) {
         self.tick(now.at);
-        let probing = std::mem::take(&mut job.probing);
+        let probe = std::mem::take(&mut job.probe);
         let meaning = answer.meaning();
         self.tally.answered(answer, matches!(meaning, Meaning::Delivered | Meaning::Refused), now);
         job.last.clone_from(&self.tally.last);
@@ -213,8 +207,8 @@ impl Courier {
             }
             Meaning::Gone => {
                 self.suspended = true;
-                if probing {
-                    self.breaker.probe_abandoned(now.at);
+                if let Some(probe) = probe {
+                    self.breaker.probe_abandoned(probe, now.at);
                 }
                 let message = format!(
                     "{} answered {} and is suspended: nothing is sent until it is resumed or the process restarts",
@@ -222,7 +216,7 @@ impl Courier {
                 );
                 (After::Dead(self.dead(codes::HW623, Class::Delivery, message)), Some(Change::Suspended))
             }
-            Meaning::Failed => self.failed(job, answer, probing, now),
+            Meaning::Failed => self.failed(job, answer, probe, now),
         }
     }
 
@@ -268,7 +262,10 @@ impl Courier {
         match (self.suspended, self.paused_until, self.breaker.phase()) {
             (true, ..) => Some(now + FAR),
             (_, Some(until), _) => Some(until),
-            (_, None, Phase::Probing { .. }) => (!job.probing).then_some(now + FAR),
+            (_, None, Phase::Probing { .. }) => {
+                let probes = job.probe.is_some_and(|probe| self.breaker.is_probe(probe));
+                (!probes).then_some(now + FAR)
+            }
             (_, None, Phase::Closed { .. }) => None,
             (_, None, Phase::Open { probe_at, .. }) => {
                 let due = if job.attempts == 0 { probe_at } else { probe_at + self.pace.grace };
@@ -298,8 +295,9 @@ impl Courier {
         job.attempts += 1;
     }
 
-    fn failed(&mut self, job: &mut Job, answer: &Answer, probing: bool, now: Moment) -> (After, Option<Change>) {
-        let opened = self.breaker.failure(now.at, probing);
+    fn failed(&mut self, job: &mut Job, answer: &Answer, probe: Option<u64>, now: Moment) -> (After, Option<Change>) {
+        let probed = probe.is_some_and(|probe| self.breaker.is_probe(probe));
+        let opened = self.breaker.failure(now.at, probe);
         let asked = answer.retry_after().map(|asked| asked.min(self.pace.retry_after_longest)).unwrap_or_default();
         job.not_before = Some(now.at + self.backoff(job.attempts).max(asked));
         // 429 and 503 speak for the whole destination, other answers for this trigger only.
@@ -309,7 +307,7 @@ impl Courier {
             let until = now.at + asked;
             self.paused_until = Some(self.paused_until.map_or(until, |at| at.max(until)));
         }
-        let change = match (opened, paused, probing) {
+        let change = match (opened, paused, probed) {
             (true, ..) => Some(Change::Opened),
             (_, true, _) => Some(Change::Paused),
             (.., true) => Some(Change::Probed),

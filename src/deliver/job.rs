@@ -83,7 +83,8 @@ pub struct Job {
     pub(super) token_at: Option<Instant>,
     /// First call, and how long the destination had been held by then.
     pub(super) first: Option<(Instant, Duration)>,
-    pub(super) probing: bool,
+    /// The number of the probe that it is, or was.
+    pub(super) probe: Option<u64>,
     pub(super) last: String,
 }
 
@@ -127,7 +128,7 @@ impl Job {
             not_before: None,
             token_at: None,
             first: None,
-            probing: false,
+            probe: None,
             last: String::new(),
         }
     }

@@ -3,6 +3,7 @@
 pub mod broker;
 pub mod browsers;
 pub mod contacts;
+pub mod counted;
 pub mod crm;
 pub mod demo;
 pub mod people;

@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use super::counted::{Counted, clock, percent};
+
 /// When things happen, from the first event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Timeline {
@@ -30,52 +32,6 @@ impl Default for Timeline {
     }
 }
 
-/// The first trigger, as the receiver got it.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct FirstTrigger {
-    pub campaign: String,
-    /// User, or else visitor.
-    pub who: String,
-    /// From the event to the webhook's arrival, in milliseconds.
-    pub age_ms: i64,
-    /// What else is known, ready to print: `crm enterprise (live)`, `geo GB`, `score 72`.
-    pub facts: Vec<String>,
-}
-
-/// What was counted since the start. All but the latencies only grow.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Counted {
-    pub first_trigger: Option<FirstTrigger>,
-    /// Enriched records.
-    pub records: u64,
-    /// Records with a part that failed.
-    pub partial: u64,
-    /// The CRM agent's parts by outcome.
-    pub crm_ok: u64,
-    pub crm_stale: u64,
-    pub crm_fallback: u64,
-    pub crm_failed: u64,
-    /// Of the parts that are ok, those answered by the cache.
-    pub cache_hits: u64,
-    /// Attempts of the CRM's breaker to see whether it is back.
-    pub probes: u64,
-    pub breaker_closed: bool,
-    /// Age of the oldest cached value served since the last look, in milliseconds.
-    pub oldest_ms: i64,
-    /// 99th percentile from event to readable trigger since the last look, in milliseconds; none if no trigger fired.
-    pub p99_ms: Option<u64>,
-}
-
-/// What the topics say at the end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Reckoning {
-    pub events: u64,
-    pub triggers: u64,
-    pub delivered: u64,
-    pub lost: u64,
-    pub twice: u64,
-}
-
 /// What to do next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Cue {
@@ -83,7 +39,7 @@ pub enum Cue {
     Say(String),
     CrmDies,
     CrmIsBack,
-    /// Stop the traffic, let the stages empty, count, say [`Reckoning::line`].
+    /// Stop the traffic, let the stages empty, count, say [`line`](super::counted::Reckoning::line).
     End,
 }
 
@@ -188,102 +144,10 @@ impl Story {
     }
 }
 
-impl FirstTrigger {
-    fn line(&self, elapsed: Duration) -> String {
-        let facts = self.facts.join(" · ");
-        format!(
-            "{}  first trigger   {} → {}   click {} ms ago   {facts}\n",
-            clock(elapsed),
-            self.campaign,
-            self.who,
-            self.age_ms
-        )
-    }
-}
-
-impl Counted {
-    /// Parts of the CRM agent.
-    fn crm(&self) -> u64 {
-        self.crm_ok + self.crm_stale + self.crm_fallback + self.crm_failed
-    }
-
-    fn since(&self, before: &Counted) -> Counted {
-        Counted {
-            records: self.records.saturating_sub(before.records),
-            partial: self.partial.saturating_sub(before.partial),
-            crm_ok: self.crm_ok.saturating_sub(before.crm_ok),
-            crm_stale: self.crm_stale.saturating_sub(before.crm_stale),
-            crm_fallback: self.crm_fallback.saturating_sub(before.crm_fallback),
-            crm_failed: self.crm_failed.saturating_sub(before.crm_failed),
-            cache_hits: self.cache_hits.saturating_sub(before.cache_hits),
-            probes: self.probes.saturating_sub(before.probes),
-            ..self.clone()
-        }
-    }
-
-    /// `self` is the outage's difference, `now` what holds at its end.
-    fn outage(&self, now: &Counted) -> String {
-        if self.records == 0 {
-            return "no event came through!".to_owned();
-        }
-        let p99 = now.p99_ms.map_or_else(|| "no trigger".to_owned(), |ms| format!("p99 {ms} ms"));
-        let stale = percent(self.crm_stale, self.crm());
-        let oldest = if self.crm_stale > 0 { format!(" (oldest {} s)", now.oldest_ms / 1_000) } else { String::new() };
-        let cached = match percent(self.cache_hits, self.crm()) {
-            0 => String::new(),
-            hits => format!(", from cache {hits} %"),
-        };
-        let partial = percent(self.partial, self.records);
-        format!("events still flow: {p99}, crm_lookup stale {stale} %{oldest}{cached}, partial {partial} %")
-    }
-}
-
-impl Reckoning {
-    /// The last line, `elapsed` after the first event.
-    pub fn line(&self, elapsed: Duration) -> String {
-        format!(
-            "{}  {} events · {} triggers · {} delivered · {} lost · {} twice (counted in the topics)\n",
-            clock(elapsed),
-            grouped(self.events),
-            grouped(self.triggers),
-            grouped(self.delivered),
-            grouped(self.lost),
-            grouped(self.twice)
-        )
-    }
-
-    /// Whether the demo may say that all went well: nothing lost, nothing twice, and there was something to lose.
-    pub fn passed(&self) -> bool {
-        self.lost == 0 && self.twice == 0 && self.events > 0
-    }
-}
-
-/// ` 0:08`.
-fn clock(elapsed: Duration) -> String {
-    format!("{:2}:{:02}", elapsed.as_secs() / 60, elapsed.as_secs() % 60)
-}
-
-/// Rounded down, so that 100 means all; of nothing it is 0.
-fn percent(part: u64, whole: u64) -> u64 {
-    (part.saturating_mul(100)).checked_div(whole).unwrap_or_default().min(100)
-}
-
-/// `9,987`.
-pub fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::with_capacity(digits.len() * 4 / 3);
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dev::counted::{FirstTrigger, Reckoning};
 
     fn at(seconds: f64) -> Duration {
         Duration::from_secs_f64(seconds)
@@ -364,19 +228,5 @@ mod tests {
             assert!(told.contains(part), "{part} in {told}");
         }
         assert!(story.cues(at(61.0), &Counted::default()).is_empty());
-    }
-
-    #[test]
-    fn only_a_clean_and_lively_demo_passes() {
-        let good = Reckoning { events: 1, ..Reckoning::default() };
-        assert!(good.passed());
-        assert!(!Reckoning { lost: 1, ..good }.passed());
-        assert!(!Reckoning { twice: 1, ..good }.passed());
-        assert!(!Reckoning::default().passed());
-    }
-
-    #[test]
-    fn numbers_are_grouped_by_thousands() {
-        assert_eq!([0, 999, 1_000, 9_987, 1_234_567].map(grouped), ["0", "999", "1,000", "9,987", "1,234,567"]);
     }
 }

@@ -58,14 +58,8 @@ pub enum Path {
     Entry(EventMap, Arc<str>),
     Record(RecordField),
     /// Field `field` of the part of agent `agent` (indexes into the topology's agents and their outputs).
-    Part {
-        agent: usize,
-        field: usize,
-    },
-    Provenance {
-        agent: usize,
-        field: ProvenanceField,
-    },
+    Part { agent: usize, field: usize },
+    Provenance { agent: usize, field: ProvenanceField },
 }
 
 impl Path {
@@ -157,7 +151,9 @@ impl EventMap {
             EventMap::ClientHints => text(&event.client_hints),
             EventMap::Campaign => text(&event.campaign),
             EventMap::Properties => text(&event.properties),
-            EventMap::Consent => event.consent.iter().map(|(key, value)| (key.clone(), Value::Bool(*value))).collect(),
+            EventMap::Consent => {
+                event.consent.iter().map(|(key, value)| (key.clone(), Value::Bool(*value))).collect()
+            }
         }))
     }
 }

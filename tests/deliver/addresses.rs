@@ -12,19 +12,25 @@ fn public_only(url: &str) -> DestinationSpec {
 fn a_url_with_an_address_of_one_s_own_network_is_refused_however_it_is_written() {
     for host in [
         "127.0.0.1",
+        "127.0.0.1.",
         "127.1",
         "2130706433",
         "0x7f000001",
         "0177.0.0.1",
+        "%31%32%37.0.0.1",
+        "127。0。0。1",
+        "public.example@127.0.0.1",
         "[::1]",
         "[::ffff:127.0.0.1]",
         "[::ffff:7f00:1]",
+        "[::127.0.0.1]",
         "10.1.2.3",
         "192.168.0.10",
         "172.20.0.1",
         "100.64.0.1",
         "[fd00::1]",
         "[64:ff9b::a00:1]",
+        "[2002:a00:1::]",
     ] {
         let url = format!("http://{host}:8080/hook");
         let error = Destination::new(&public_only(&url), always()).err().expect(host);

@@ -96,3 +96,32 @@ async fn an_expired_trigger_never_leaves_the_house() {
     assert!(message.contains("before the first attempt"), "{message}");
     assert_eq!(receiver.counts().requests, 0);
 }
+
+#[tokio::test]
+async fn a_destination_that_asks_for_time_gets_it() {
+    let receiver = receiver().await;
+    receiver.answer([Reply::RetryAfter(503, 1_200)], Reply::Status(200));
+    let destination = destination(&spec(&receiver.url()));
+    let waiting = tokio::spawn(destination.deliver(trigger("t1")));
+    until(|| matches!(destination.snapshot().state, State::Paused { .. })).await;
+    let State::Paused { left } = destination.snapshot().state else { panic!("paused") };
+    assert!(
+        (std::time::Duration::from_secs(1_000)..=std::time::Duration::from_secs(1_200)).contains(&left),
+        "{left:?}"
+    );
+    assert!(!destination.accepting());
+    assert_eq!((receiver.counts().requests, destination.snapshot().last_status), (1, Some(503)));
+    waiting.abort();
+}
+
+#[tokio::test]
+async fn a_trigger_older_than_give_up_is_given_up_while_the_destination_is_down() {
+    let receiver = receiver().await;
+    receiver.stub().set_alive(false);
+    let give_up = std::time::Duration::from_millis(200);
+    let destination = destination(&DestinationSpec { give_up, ..spec(&receiver.url()) });
+    let (code, message) = dead(destination.deliver(trigger("t1")).await);
+    assert_eq!(code, "HW622");
+    assert!(message.starts_with("ops-hook is down and the trigger older than give_up (200ms), after "), "{message}");
+    assert_eq!((destination.snapshot().dead, destination.snapshot().in_hand), (1, 0));
+}
