@@ -12,6 +12,8 @@ const MARKS: &[(&str, &str)] = &[
     ("facebookexternalhit", "crawler"),
     ("Google-InspectionTool", "crawler"),
     ("GoogleOther", "crawler"),
+    ("Google-Ads-Conversions", "crawler"),
+    ("NewRelicSynthetics", "crawler"),
     ("Chrome-Lighthouse", "crawler"),
     ("Slurp", "crawler"),
     ("HeadlessChrome", "headless"),
@@ -38,8 +40,8 @@ const LIBRARIES: &[&str] = &[
     "Scrapy/",
 ];
 
-/// Words that a bot carries in its name: "Googlebot/2.1", "GPTBot", "Bytespider", "commoncrawler".
-const WORDS: &[&[u8]] = &[b"bot", b"crawler", b"spider"];
+/// What only a bot says of itself, in any case: no person's browser tells where to read about it.
+const SAYINGS: &[&str] = &["http://", "https://", "crawl", "spider", "scrap", "archiver", "linkcheck"];
 
 /// Why a user agent is a bot, if it is: `crawler`, `ai_agent`, `headless` or `http_library`.
 pub(super) fn reason(user_agent: &str) -> Option<&'static str> {
@@ -49,16 +51,29 @@ pub(super) fn reason(user_agent: &str) -> Option<&'static str> {
     if let Some((_, reason)) = MARKS.iter().find(|(mark, _)| user_agent.contains(mark)) {
         return Some(reason);
     }
-    WORDS.iter().any(|word| has_word(user_agent.as_bytes(), word)).then_some("crawler")
+    // Lower case once, on the stack: callers bound the length, and what matters stands in front.
+    let mut buffer = [0; super::MAX_HEADER];
+    let text = &user_agent[..user_agent.floor_char_boundary(buffer.len())];
+    let lower = &mut buffer[..text.len()];
+    lower.copy_from_slice(text.as_bytes());
+    lower.make_ascii_lowercase();
+    let lower = std::str::from_utf8(lower).unwrap_or_default();
+    let bot = SAYINGS.iter().any(|saying| lower.contains(saying)) || is_called_bot(lower) || is_only_compatible(lower);
+    bot.then_some("crawler")
 }
 
-/// Whether a word ends there that ends so, in any case. A CUBOT is a telephone.
-fn has_word(text: &[u8], word: &[u8]) -> bool {
-    text.windows(word.len()).enumerate().any(|(at, window)| {
-        let ends = text.get(at + word.len()).is_none_or(|next| !next.is_ascii_alphanumeric());
-        let telephone = at >= 2 && text[at - 2..at].eq_ignore_ascii_case(b"cu");
-        ends && window.eq_ignore_ascii_case(word) && !telephone
+/// Whether some word ends in "bot" or "bots": "Googlebot/2.1", "GPTBot". A CUBOT is a telephone.
+fn is_called_bot(lower: &str) -> bool {
+    lower.match_indices("bot").any(|(at, bot)| {
+        let after = &lower[at + bot.len()..];
+        let after = after.strip_prefix('s').unwrap_or(after);
+        !after.starts_with(|next: char| next.is_ascii_alphanumeric()) && !lower[..at].ends_with("cu")
     })
+}
+
+/// Whether it is "compatible" without being one of the browsers that said so.
+fn is_only_compatible(lower: &str) -> bool {
+    lower.contains("compatible;") && !["msie", "konqueror", "opera"].iter().any(|browser| lower.contains(browser))
 }
 
 #[cfg(test)]
@@ -92,6 +107,8 @@ mod tests {
                 None,
             ),
             ("Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:140.0) Gecko/20100101 Firefox/140.0", None),
+            ("Mozilla/5.0 (compatible; MSIE 10.0; Windows NT 6.2; Trident/6.0)", None),
+            ("Mozilla/5.0 (compatible; YandexMetrika/4.0)", Some("crawler")),
             ("Mozilla/5.0 (Macintosh) Robotics/1.0 Bottle/2", None),
         ] {
             assert_eq!(reason(user_agent), expected, "{user_agent}");
