@@ -82,6 +82,7 @@ fn start(services: Vec<ServiceSpec>, agents: Vec<AgentSpec>) -> (Arc<Services>, 
         triggers: Vec::new(),
         destinations: Vec::new(),
         sinks: Vec::new(),
+        feeds: Vec::new(),
     };
     let services = Services::build(&topology).unwrap();
     let agents = agent::build(&topology, &services).unwrap();
@@ -204,7 +205,7 @@ async fn a_worker_without_partitions_has_no_quota() {
     let base = serve(crm(requests.clone())).await;
     let lookup = function("crm_lookup", 0, user_id(), &[("crm_segment", "segment", Type::Text)]);
     let (services, agents) = start(vec![service("crm", hubspot(base))], vec![lookup]);
-    services.set_share(0.0);
+    services.set_share(&[0], 0.0);
     // What is left in the bucket may still go, but it is never filled again.
     let mut refused = 0;
     for user in 0..10 {

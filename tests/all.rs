@@ -2,26 +2,19 @@
 // A test fails by panicking; clippy's own exception covers only the functions marked as tests.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
+mod agents;
 mod apache_kafka;
 mod broker;
 mod command;
 mod deliver;
 mod golden;
 mod house;
+mod plan;
 mod proxy;
 mod python;
-// A test fails by panicking; clippy's own exception covers only the functions marked as tests.
-#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
-
-mod plan;
 mod registry;
 mod stubs;
 // Each suite uses its own part of it.
 #[allow(dead_code)]
 mod support;
 mod verifier;
-
-// A test fails by panicking; clippy's own exception covers only the functions marked as tests.
-#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
-
-mod agents;

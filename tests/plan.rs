@@ -87,6 +87,7 @@ fn topology(name: &str, stages: &[&str]) -> Topology {
         triggers: vec![],
         destinations: vec![],
         sinks: vec![],
+        feeds: Vec::new(),
     }
 }
 

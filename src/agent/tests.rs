@@ -56,6 +56,7 @@ fn topology(services: Vec<ServiceSpec>, agents: Vec<AgentSpec>) -> Topology {
         triggers: Vec::new(),
         destinations: Vec::new(),
         sinks: Vec::new(),
+        feeds: Vec::new(),
     }
 }
 

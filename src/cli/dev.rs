@@ -12,8 +12,8 @@ use clap::Args;
 use super::{complain, exit, print};
 use crate::{
     dev::{
+        counted::grouped,
         demo::{DemoOptions, run as tell},
-        story::grouped,
         world::{World, WorldError, WorldOptions},
     },
     topology::{Placement, render},

@@ -14,7 +14,8 @@ use rdkafka::{
 };
 
 use super::{
-    story::{Cue, Reckoning, Story, Timeline},
+    counted::{FirstTrigger, Reckoning},
+    story::{Cue, Story, Timeline},
     traffic::Traffic,
     watch::{Watch, WatchError, reckon},
     world::World,
@@ -73,6 +74,7 @@ pub async fn run(world: &mut World, options: &DemoOptions, mut say: impl FnMut(&
     let began = clock::now();
     let mut story = Story::new(Timeline::default());
     let mut ticks = tokio::time::interval(Duration::from_millis(50));
+    let mut first = None;
     while !story.is_over() {
         ticks.tick().await;
         if let Some((stage, why)) = world.pipeline.failed() {
@@ -81,9 +83,14 @@ pub async fn run(world: &mut World, options: &DemoOptions, mut say: impl FnMut(&
         if producer.is_finished() {
             break;
         }
-        let mut counted = watch.look(|id| world.receiver.arrival(id).map(|arrival| arrival.first_ms));
+        let mut counted = watch.look();
+        first = first.or_else(|| {
+            world.receiver.received().first().and_then(|taken| FirstTrigger::read(&taken.body, taken.at_ms))
+        });
+        counted.first_trigger = first.clone();
         if let Some((_, service)) = world.pipeline.services.snapshot().first() {
             counted.breaker_closed = service.breaker == Phase::Closed;
+            counted.probes = service.probes;
         }
         for cue in story.cues(began.elapsed(), &counted) {
             match cue {

@@ -6,6 +6,7 @@ pub mod contacts;
 pub mod counted;
 pub mod crm;
 pub mod demo;
+pub mod intent;
 pub mod people;
 pub mod receiver;
 pub mod registry;

@@ -16,7 +16,7 @@ use rdkafka::{
     consumer::{BaseConsumer, Consumer},
 };
 
-use super::story::{Counted, FirstTrigger, Reckoning};
+use super::counted::{Counted, Reckoning};
 use crate::{
     clock,
     codec::{DecodeError, Layout, RecordDecoder, RegistryClient, SchemaCache, TriggerDecoder},
@@ -27,16 +27,11 @@ use crate::{
     worker::Histogram,
 };
 
-/// Records kept for the first trigger's facts.
-const KEPT: usize = 1_000;
-
 #[derive(Default)]
 struct State {
     counted: Counted,
     /// Since the last look.
     latency: Histogram,
-    kept: HashMap<Arc<str>, String>,
-    first: Option<Trigger>,
 }
 
 /// A watcher on its own thread.
@@ -76,31 +71,16 @@ impl Watch {
                         shared.lock().record(&record, crm);
                     }
                 } else if let Ok(trigger) = reader.trigger(value, &runtime) {
-                    shared.lock().trigger(trigger);
+                    shared.lock().trigger(&trigger);
                 }
             }
         });
         Ok(Watch { state, stop, thread: Some(thread.map_err(WatchError::of)?) })
     }
 
-    /// What was counted, latencies and ages since the last look. `arrived` gives when the receiver took a trigger.
-    pub fn look(&self, arrived: impl Fn(&str) -> Option<i64>) -> Counted {
-        let mut state = self.state.lock();
-        if state.counted.first_trigger.is_none()
-            && let Some(trigger) = &state.first
-            && let Some(at_ms) = arrived(&trigger.id)
-        {
-            let mut facts: Vec<String> =
-                trigger.payload.iter().map(|(name, value)| format!("{name} {value}")).collect();
-            facts.extend(state.kept.get(&trigger.event_id).cloned());
-            state.counted.first_trigger = Some(FirstTrigger {
-                campaign: trigger.campaign.to_string(),
-                who: trigger.user_id.as_ref().or(trigger.anonymous_id.as_ref()).map(ToString::to_string).unwrap_or_default(),
-                age_ms: at_ms - trigger.occurred_at_ms,
-                facts,
-            });
-        }
-        state.counted.clone()
+    /// What was counted; latencies and ages since the page was turned.
+    pub fn look(&self) -> Counted {
+        self.state.lock().counted.clone()
     }
 
     /// Begins a new stretch of latencies and ages.
@@ -146,19 +126,12 @@ impl State {
             Outcome::Failed => counted.crm_failed += 1,
             Outcome::Skipped | Outcome::Pending => {}
         }
-        if counted.first_trigger.is_none() && self.kept.len() < KEPT {
-            let source = provenance.source.map_or("none", Source::name);
-            self.kept.insert(record.event.id.clone(), format!("crm {source}"));
-        }
     }
 
-    fn trigger(&mut self, trigger: Trigger) {
+    fn trigger(&mut self, trigger: &Trigger) {
         let age = (clock::unix_ms() - trigger.occurred_at_ms).max(0) as u64;
         self.latency.record(Duration::from_millis(age), 1);
         self.counted.p99_ms = self.latency.quantile_ms(0.99).map(|ms| ms.round() as u64);
-        if self.first.is_none() {
-            self.first = Some(trigger);
-        }
     }
 }
 

@@ -6,6 +6,7 @@ use std::{collections::BTreeMap, io, path::PathBuf};
 use super::{
     broker::{Broker, BrokerConfig, BrokerError},
     crm::{Crm, CrmOptions},
+    intent::Intent,
     receiver::Receiver,
     registry::Registry,
 };
@@ -30,6 +31,7 @@ pub struct WorldOptions {
     pub broker_port: u16,
     pub registry_port: u16,
     pub crm_port: u16,
+    pub intent_port: u16,
     pub receiver_port: u16,
     /// Of the topology's topics.
     pub partitions: i32,
@@ -44,6 +46,7 @@ impl Default for WorldOptions {
             broker_port: 9092,
             registry_port: 8081,
             crm_port: 8083,
+            intent_port: 8085,
             receiver_port: 8084,
             partitions: 4,
             crm: CrmOptions::default(),
@@ -79,6 +82,7 @@ pub struct World {
     pub broker: Broker,
     pub registry: Registry,
     pub crm: Crm,
+    pub intent: Intent,
     pub receiver: Receiver,
     pub settings: Settings,
     pub topology: Topology,
@@ -95,9 +99,10 @@ impl World {
         let broker = Broker::start(config).await?;
         let registry = Registry::start(Some(options.registry_port)).await?;
         let crm = Crm::start(Some(options.crm_port), options.crm.clone()).await?;
+        let intent = Intent::start(Some(options.intent_port)).await?;
         let receiver = Receiver::start(Some(options.receiver_port), &Secret::new(HOOK_SECRET)).await?;
         let places = tempdir::Scratch::with("places.mmdb", PLACES)?;
-        let variables = variables(&crm, &receiver, &places.file);
+        let variables = variables(&crm, &intent, &receiver, &places.file);
         let options_of_load = LoadOptions {
             variables: Variables::required(variables),
             bind_unbound_to: Some(crm.url()),
@@ -118,7 +123,7 @@ impl World {
         )?;
         deploy(&topology, &settings, options.partitions).await?;
         let pipeline = start(&topology, &settings, &RunOptions::default()).await?;
-        Ok(World { broker, registry, crm, receiver, settings, topology, warnings, pipeline, places })
+        Ok(World { broker, registry, crm, intent, receiver, settings, topology, warnings, pipeline, places })
     }
 
     /// Stops the stages, then what they talk to.
@@ -145,10 +150,13 @@ pub async fn deploy(topology: &Topology, settings: &Settings, partitions: i32) -
 }
 
 /// What `${…}` means among the stand-ins: theirs, unless the environment says otherwise.
-fn variables(crm: &Crm, receiver: &Receiver, places: &std::path::Path) -> BTreeMap<String, String> {
+fn variables(crm: &Crm, intent: &Intent, receiver: &Receiver, places: &std::path::Path) -> BTreeMap<String, String> {
     let mut variables: BTreeMap<String, String> = [
         ("HUBSPOT_TOKEN", "demo".to_owned()),
         ("HUBSPOT_URL", crm.url()),
+        // So that the story's outage outlasts it: values grow stale before the reader's eyes.
+        ("CRM_CACHE_TTL", "8s".to_owned()),
+        ("INTENT_URL", intent.url()),
         ("HOOK_URL", receiver.url()),
         ("HOOK_SECRET", HOOK_SECRET.to_owned()),
         ("ALLOW_PRIVATE", "true".to_owned()),

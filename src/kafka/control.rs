@@ -70,7 +70,7 @@ pub fn read(config: &ClientConfig, topic: &str, timeout: Duration) -> Result<Opt
     let until = clock::now() + timeout;
     let mut config = config.clone();
     // Named like the topic, for clusters that grant groups by prefix; it never joins and never commits.
-    config.set("group.id", topic).set("enable.auto.commit", "false").set("enable.partition.eof", "true");
+    config.set("group.id", topic).set("enable.auto.commit", "false");
     config.set("isolation.level", "read_uncommitted").set("auto.offset.reset", "error");
     // The end is told when a fetch comes back empty.
     config.set("fetch.wait.max.ms", "20");
@@ -84,20 +84,27 @@ pub fn read(config: &ClientConfig, topic: &str, timeout: Duration) -> Result<Opt
     consumer.assign(&list).map_err(kafka)?;
     let mut last = None;
     loop {
-        let left = until.saturating_duration_since(clock::now());
-        match consumer.poll(left) {
-            None => return Err(fail(format!("its end was not reached in {} s", timeout.as_secs()))),
-            Some(Err(KafkaError::PartitionEOF(_))) => break,
-            Some(Err(error)) => match error.rdkafka_error_code() {
-                // librdkafka says so and goes on by itself.
-                Some(RDKafkaErrorCode::BrokerTransportFailure | RDKafkaErrorCode::AllBrokersDown)
-                    if !left.is_zero() => {}
-                _ => return Err(kafka(error)),
-            },
+        // Markers are passed over inside `poll`: the position alone tells the end.
+        match consumer.poll(Duration::from_millis(20)) {
+            None => {}
             Some(Ok(message)) if message.key() == Some(KEY.as_bytes()) => {
                 last = Some((message.offset(), message.payload().unwrap_or_default().to_vec()));
             }
             Some(Ok(_)) => {}
+            // librdkafka says so and goes on by itself.
+            Some(Err(error))
+                if matches!(
+                    error.rdkafka_error_code(),
+                    Some(RDKafkaErrorCode::BrokerTransportFailure | RDKafkaErrorCode::AllBrokersDown)
+                ) => {}
+            Some(Err(error)) => return Err(kafka(error)),
+        }
+        let position = consumer.position().map_err(kafka)?;
+        if position.elements().iter().any(|element| matches!(element.offset(), Offset::Offset(at) if at >= end)) {
+            break;
+        }
+        if clock::now() > until {
+            return Err(fail(format!("its end was not reached in {} s", timeout.as_secs())));
         }
     }
     let Some((epoch, value)) = last else { return Ok(None) };

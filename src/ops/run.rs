@@ -14,7 +14,7 @@ use crate::{
         SchemaCache, TRIGGER_SCHEMA, TriggerDecoder, TriggerEncoder, enriched_schema,
     },
     config::Settings,
-    deliver::{DeliverError, Destination},
+    deliver::{DeliverError, Destination, PayloadTypes},
     engine::Dag,
     kafka::{
         KafkaError,
@@ -407,6 +407,7 @@ impl Plan<'_> {
         let stage = Deliver {
             destination,
             decoder: TriggerDecoder::new(self.lookups.schemas().clone()),
+            types: PayloadTypes::of(self.topology),
             lookups: self.lookups.clone(),
             dead_letters: self.dead_letters(name, 0).await?,
             share: Box::new(move |ours| target.set_share((ours as f64 / f64::from(all.max(1))).max(f64::MIN_POSITIVE))),

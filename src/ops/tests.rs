@@ -71,6 +71,7 @@ fn topology(stages: &[&str]) -> Topology {
             allow_private: true,
         }],
         sinks: vec![],
+        feeds: Vec::new(),
     }
 }
 

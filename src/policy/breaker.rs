@@ -62,6 +62,8 @@ pub struct Permit {
 pub struct Breaker {
     spec: BreakerSpec,
     state: State,
+    /// Probes let through since the start.
+    probes: u64,
 }
 
 impl Breaker {
@@ -69,7 +71,7 @@ impl Breaker {
     pub fn new(spec: BreakerSpec) -> Self {
         // So long that nobody waits for it, and short enough to reckon with.
         let spec = BreakerSpec { open: spec.open.min(Duration::from_secs(86_400)), ..spec };
-        Breaker { spec, state: State::Closed { failures: 0 } }
+        Breaker { spec, state: State::Closed { failures: 0 }, probes: 0 }
     }
 
     /// Whether a request would be refused now, and until when. Changes nothing.
@@ -87,6 +89,7 @@ impl Breaker {
             State::Open { until, .. } | State::HalfOpen { until, .. } if now < until => None,
             State::Open { wait, .. } | State::HalfOpen { wait, .. } => {
                 self.state = State::HalfOpen { until: now + wait, wait };
+                self.probes += 1;
                 Some(Permit { probe: true })
             }
         }
@@ -117,6 +120,11 @@ impl Breaker {
             }
             _ => None,
         }
+    }
+
+    /// Probes let through since the start.
+    pub fn probes(&self) -> u64 {
+        self.probes
     }
 
     /// Where it is.

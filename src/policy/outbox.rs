@@ -116,6 +116,7 @@ impl Outbox {
         {
             let breaker = self.breaker.lock();
             snapshot.breaker = breaker.phase();
+            snapshot.probes = breaker.probes();
             let probe_in = breaker.refuses(now).map(|at| at.saturating_duration_since(now));
             snapshot.next_probe_ms = probe_in.map_or(0, |wait| wait.as_millis() as u64);
         }

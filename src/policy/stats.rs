@@ -39,6 +39,8 @@ pub struct Snapshot {
     pub breaker: Phase,
     /// Until the next probe, in milliseconds; 0 when closed.
     pub next_probe_ms: u64,
+    /// Probes since the start.
+    pub probes: u64,
     /// Served from the cache within its time to live.
     pub hits: u64,
     /// Served from the cache past its time to live, as a fallback.

@@ -7,7 +7,7 @@ use futures::{FutureExt, future::BoxFuture};
 use super::{DeadLetters, Lookups};
 use crate::{
     codec::{DecodeError, TriggerDecoder},
-    deliver::{Destination, Verdict},
+    deliver::{Destination, PayloadTypes, Verdict},
     engine::{Outputs, hash_key},
     event::{Class, DeadLetter, Trigger},
     kafka::Input,
@@ -19,6 +19,8 @@ use crate::{
 pub struct Deliver {
     pub destination: Arc<Destination>,
     pub decoder: TriggerDecoder,
+    /// On the topic a payload is text; the webhook gets numbers and booleans again.
+    pub types: PayloadTypes,
     pub lookups: Lookups,
     pub dead_letters: DeadLetters,
     /// Told how large a share of all partitions is ours, after each rebalance.
@@ -53,7 +55,10 @@ impl Stage for Deliver {
         let key = hash_key(input.key.unwrap_or_default());
         let work = match self.decoder.decode(input.value.unwrap_or_default()) {
             Ok(trigger) if trigger.destination != *self.destination.name() => Work::NotOurs,
-            Ok(trigger) => Work::Waiting(Box::new(trigger)),
+            Ok(mut trigger) => {
+                self.types.restore(&mut trigger);
+                Work::Waiting(Box::new(trigger))
+            }
             Err(DecodeError::SchemaNotLoaded(id)) => {
                 self.lookups.is_known(id);
                 return Accept::Hold(Hold::Schema(id));

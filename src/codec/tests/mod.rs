@@ -58,6 +58,7 @@ fn topology(agents: Agents) -> Topology {
         triggers: vec![],
         destinations: vec![],
         sinks: vec![],
+        feeds: Vec::new(),
     }
 }
 
