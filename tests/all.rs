@@ -6,6 +6,7 @@ mod apache_kafka;
 mod house;
 mod proxy;
 mod registry;
+mod simulation;
 // Each suite uses its own part of it.
 #[allow(dead_code)]
 mod support;

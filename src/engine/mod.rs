@@ -11,16 +11,17 @@ mod commit;
 mod dag;
 mod ledger;
 mod order;
+mod suspects;
 mod task;
 
 use std::hash::{DefaultHasher, Hasher};
-
 
 pub use batch::{Batch, LedgerEntry, Mark, Output, Outputs, PushError};
 pub use commit::{After, Commit, Next, Verdict};
 pub use dag::{Dag, Progress};
 pub use ledger::{Ledger, LedgerError, MAX_OPEN, MAX_SPAN, Stamp};
 pub use order::{Flight, Order};
+pub use suspects::Suspects;
 pub use task::{Room, Task, Trial};
 
 /// The hash of a record's key that keeps its events in order inside a process.

@@ -1,54 +1,12 @@
 //! What a worker does when the ground moves: rebalances, doubt, refused records, a log that was cut.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::VecDeque;
 
 use super::{Stage, Stats, Worker, slot::Slot};
 use crate::{
     engine::{Batch, Stamp, Task, partition_tag},
-    kafka::{Assignment, Change, Input, KafkaError, Refusal, StageConsumer, is_out_of_range},
+    kafka::{Assignment, Change, Input, KafkaError, StageConsumer, is_out_of_range},
 };
-
-/// Records that the broker refused: redone alone, and buried if it refuses them then.
-#[derive(Default)]
-pub(super) struct Suspects {
-    waiting: BTreeSet<(i32, i64)>,
-    condemned: BTreeMap<(i32, i64), String>,
-}
-
-impl Suspects {
-    /// What to do with a record: `Some(Ok(message))` bury it, `Some(Err(()))` wait until it is alone, `None` go on.
-    pub(super) fn judge(&mut self, place: (i32, i64), alone: bool) -> Option<Result<String, ()>> {
-        if self.waiting.is_empty() && self.condemned.is_empty() {
-            return None;
-        }
-        match self.condemned.get(&place) {
-            Some(message) => Some(Ok(message.clone())),
-            None if self.waiting.contains(&place) && !alone => Some(Err(())),
-            None => None,
-        }
-    }
-
-    pub(super) fn refused(&mut self, refusals: &[Refusal], batch: &Batch) {
-        let sources: BTreeSet<(i32, i64)> = batch.outputs.iter().map(|(output, _, _)| output.source).collect();
-        for refusal in refusals {
-            if sources.len() == 1 {
-                self.condemned.insert(refusal.source, refusal.message.clone());
-            } else {
-                self.waiting.insert(refusal.source);
-            }
-        }
-    }
-
-    pub(super) fn committed(&mut self, batch: &Batch) {
-        if self.waiting.is_empty() && self.condemned.is_empty() {
-            return;
-        }
-        for (output, _, _) in batch.outputs.iter() {
-            self.waiting.remove(&output.source);
-            self.condemned.remove(&output.source);
-        }
-    }
-}
 
 impl<S: Stage> Worker<S> {
     /// Serves the consumer's callbacks and applies what rebalances did.

@@ -13,13 +13,12 @@ use futures::{FutureExt, future::BoxFuture};
 use super::{
     Accept, Burial, Committer, Control, Stage, Stats,
     committer::{Answer, CommitThread, Job},
-    recovery::Suspects,
     slot::{InFlight, Slot},
 };
 use crate::{
     clock,
     config::Settings,
-    engine::{After, Batch, Commit, Flight, Next, Room, Verdict},
+    engine::{After, Batch, Commit, Flight, Next, Room, Suspects, Verdict},
     kafka::{CommitGate, Input, KafkaError, StageConsumer, TransactionOutcome},
 };
 
@@ -482,6 +481,7 @@ impl<S: Stage> Worker<S> {
             }
             TransactionOutcome::Refused(refusals) => {
                 tracing::warn!(group = %self.settings.group, ?refusals, "the broker refuses records");
+                let refusals = refusals.iter().map(|refusal| (refusal.source, refusal.message.clone()));
                 self.suspects.refused(refusals, &batch);
                 Verdict::Doubtful
             }
