@@ -13,6 +13,7 @@ mod ledger;
 mod order;
 mod suspects;
 mod task;
+mod turn;
 
 use std::hash::{DefaultHasher, Hasher};
 
@@ -23,6 +24,7 @@ pub use ledger::{Ledger, LedgerError, MAX_OPEN, MAX_SPAN, Stamp};
 pub use order::{Flight, Order};
 pub use suspects::Suspects;
 pub use task::{Room, Task, Trial};
+pub use turn::Turn;
 
 /// The hash of a record's key that keeps its events in order inside a process.
 pub fn hash_key(key: &[u8]) -> u64 {

@@ -1,6 +1,6 @@
 //! What a worker does when the ground moves: rebalances, doubt, refused records, a log that was cut.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use super::{Stage, Stats, Worker, slot::Slot};
 use crate::{
@@ -45,6 +45,7 @@ impl<S: Stage> Worker<S> {
                 tracing::info!(group = %self.settings.group, ?partitions, "partitions given up");
                 for partition in &partitions {
                     self.slots.remove(partition);
+                    self.turn.leave(*partition);
                 }
                 let slots = &self.slots;
                 self.gathered.retain_partitions(|partition| slots.contains_key(&partition));
@@ -62,7 +63,7 @@ impl<S: Stage> Worker<S> {
                     partitions = ?assignments.iter().map(|assignment| assignment.partition).collect::<Vec<_>>(),
                     "partitions assigned"
                 );
-                self.open(assignments)?;
+                self.open(assignments, &BTreeMap::new())?;
             }
         }
         let partitions: Vec<i32> = self.slots.keys().copied().collect();
@@ -70,8 +71,9 @@ impl<S: Stage> Worker<S> {
         Ok(())
     }
 
-    /// Makes a slot of each assignment, from what is committed.
-    fn open(&mut self, assignments: Vec<Assignment>) -> Result<(), KafkaError> {
+    /// Makes a slot of each assignment, from what is committed. `began_with`: where this life goes on after doubt, see
+    /// [`Task::resume`].
+    fn open(&mut self, assignments: Vec<Assignment>, began_with: &BTreeMap<i32, u32>) -> Result<(), KafkaError> {
         let Some(consumer) = &self.consumer else { return Ok(()) };
         if assignments.is_empty() {
             return Ok(());
@@ -88,6 +90,7 @@ impl<S: Stage> Worker<S> {
                 assignment.offset,
                 &assignment.metadata,
                 fresh,
+                began_with.get(&assignment.partition).copied(),
                 self.settings.max_in_flight,
             );
             if let Some(error) = error {
@@ -119,9 +122,11 @@ impl<S: Stage> Worker<S> {
             if partitions.is_empty() {
                 return Ok(());
             }
-            self.slots.clear(); // Their queues, before the partitions are split anew.
+            // The queues go before the partitions are split anew.
+            let slots = std::mem::take(&mut self.slots);
+            let began_with = slots.into_iter().map(|(partition, slot)| (partition, slot.task.began_with())).collect();
             let assignments = consumer.resume(&partitions)?;
-            return self.open(assignments);
+            return self.open(assignments, &began_with);
         }
         let thread = self.thread.clone();
         let consumer = StageConsumer::join(
@@ -143,6 +148,7 @@ impl<S: Stage> Worker<S> {
         self.since.clear();
         self.again = None;
         self.released = 0;
+        self.turn.clear();
         for slot in self.slots.values_mut() {
             self.epochs += 1;
             slot.epoch = self.epochs; // What is still under way is not ours any more.
@@ -151,9 +157,13 @@ impl<S: Stage> Worker<S> {
         }
     }
 
-    /// An aborted batch, without what is no longer ours.
+    /// An aborted batch, without what is no longer ours. A partition that went and came back while the batch was under
+    /// way has begun again from what is committed: its part of the batch would come twice.
     pub(super) fn keep_for_again(&mut self, mut batch: Batch) {
-        batch.retain_partitions(|partition| self.slots.contains_key(&partition));
+        let (slots, assignments) = (&self.slots, &self.flying.1);
+        batch.retain_partitions(|partition| {
+            slots.get(&partition).is_some_and(|slot| assignments.contains(&(partition, slot.epoch)))
+        });
         if batch.is_empty() {
             self.commit.dropped(crate::clock::now());
         } else {
@@ -183,7 +193,8 @@ impl<S: Stage> Worker<S> {
                 );
                 let assignment = Assignment { partition, offset: start.max(wanted), metadata: Vec::new() };
                 self.slots.remove(&partition);
-                if let Err(error) = self.open(vec![assignment]) {
+                self.turn.leave(partition);
+                if let Err(error) = self.open(vec![assignment], &BTreeMap::new()) {
                     tracing::error!(group = %self.settings.group, partition, %error, "partition cannot be resumed");
                 }
             }

@@ -128,8 +128,9 @@ impl Plan {
     }
 
     /// How many calls an event needs before it can leave.
-    pub fn calls(&self, offset: i64) -> u8 {
-        (offset % 3) as u8
+    pub fn calls(&self, partition: i32, offset: i64) -> u8 {
+        let kills = self.record(partition, offset).is_some_and(|record| record.1 == Nature::KillsWhenFinished);
+        if kills { 1 } else { (offset % 3) as u8 }
     }
 
     /// Whether an event fires a trigger: a second output of the same record.

@@ -1,5 +1,7 @@
 //! The model of `src/worker/recovery.rs`: rebalances, doubt, and resumption from what is committed.
 
+use std::collections::BTreeMap;
+
 use headwater::engine::{Batch, Stamp, Task};
 
 use super::{
@@ -29,7 +31,7 @@ impl Worker {
                     env.group.revoked(member.id, &partitions);
                 }
                 Letter::Assign(partitions) => {
-                    if !self.open(&partitions, member, env) {
+                    if !self.open(&partitions, member, &BTreeMap::new(), env) {
                         return false;
                     }
                 }
@@ -51,6 +53,7 @@ impl Worker {
         for partition in partitions {
             env.note(self.id, What::GivesUp, (*partition).into(), 0);
             self.slots.remove(partition);
+            self.turn.leave(*partition);
         }
         let slots = &self.slots;
         if env.flaw != Flaw::GatheredKept {
@@ -66,7 +69,7 @@ impl Worker {
     }
 
     /// As `read_committed` and `open`. `false`: the offsets are not stable yet.
-    fn open(&mut self, partitions: &[i32], member: Membership, env: &mut Env) -> bool {
+    fn open(&mut self, partitions: &[i32], member: Membership, began_with: &BTreeMap<i32, u32>, env: &mut Env) -> bool {
         if !partitions.iter().all(|partition| env.broker.is_stable(*partition)) {
             env.note(self.id, What::WaitsForStable, 0, 0);
             return false;
@@ -78,7 +81,8 @@ impl Worker {
             let (offset, metadata) = env.broker.committed[partition as usize].clone();
             env.note(self.id, What::Opens, partition.into(), offset);
             let fresh = Stamp { tag: TAG, chain: 1, epoch: 0, takeovers: 0 };
-            let (task, _) = Task::resume(partition, offset, metadata.as_bytes(), fresh, env.plan.max_in_flight);
+            let (began_with, max) = (began_with.get(&partition).copied(), env.plan.max_in_flight);
+            let (task, _) = Task::resume(partition, offset, metadata.as_bytes(), fresh, began_with, max);
             self.epochs += 1;
             self.slots.insert(partition, Slot { task, position: offset, held: None, epoch: self.epochs });
         }
@@ -93,7 +97,8 @@ impl Worker {
             return true;
         };
         let partitions: Vec<i32> = self.slots.keys().copied().collect();
-        self.open(&partitions, member, env)
+        let began_with = self.slots.iter().map(|(partition, slot)| (*partition, slot.task.began_with())).collect();
+        self.open(&partitions, member, &began_with, env)
     }
 
     /// Forgets everything uncommitted.
@@ -102,6 +107,7 @@ impl Worker {
         self.gathered.clear();
         self.again = None;
         self.released = 0;
+        self.turn.clear();
         for slot in self.slots.values_mut() {
             self.epochs += 1;
             slot.epoch = self.epochs;

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use headwater::engine::{After, Batch, Commit, Flight, Next, Room, Suspects, Task, Verdict, hash_key};
+use headwater::engine::{After, Batch, Commit, Flight, Next, Room, Suspects, Task, Turn, Verdict, hash_key};
 
 use super::{
     Checked, Flaw, Violation,
@@ -82,6 +82,7 @@ pub struct Worker {
     pub again: Option<Batch>,
     spare: Batch,
     pub suspects: Suspects,
+    pub turn: Turn,
     pub released: u64,
     done: Vec<Done>,
     pub stopping: bool,
@@ -109,6 +110,7 @@ impl Worker {
             again: None,
             spare: Batch::default(),
             suspects: Suspects::default(),
+            turn: Turn::default(),
             released: 0,
             done: Vec::new(),
             stopping: false,
@@ -200,7 +202,7 @@ impl Worker {
             return Err(Violation(format!("{place:?} was delivered and is no record")));
         };
         let Some(slot) = self.slots.get_mut(&partition) else { return Ok(Some(Fate::Lives)) };
-        let grave = match slot.task.admit(offset) {
+        let grave = match slot.task.admit(offset, &mut self.turn) {
             Room::Known => {
                 slot.task.pass(offset);
                 env.note(self.id, What::Known, partition.into(), offset);
@@ -228,7 +230,7 @@ impl Worker {
             }
         };
         env.note(self.id, What::Taken, partition.into(), offset);
-        let calls = if grave { 0 } else { env.plan.calls(offset) };
+        let calls = if grave { 0 } else { env.plan.calls(partition, offset) };
         let work = InFlight { offset, nature, key, calls, back: 0, called: false, result: offset, grave };
         let hash = if env.flaw == Flaw::OutOfOrder { offset as u64 } else { hash_key(&[key]) };
         let (flight, first) = slot.task.push(offset, hash, work);
@@ -277,7 +279,7 @@ impl Worker {
 
     fn release(&mut self, partition: i32, env: &mut Env) -> Checked {
         while let Some(slot) = self.slots.get_mut(&partition)
-            && let Some((offset, work, next)) = slot.task.release()
+            && let Some((offset, work, next)) = slot.task.release(&mut self.turn)
         {
             if work.back < work.calls || work.offset != offset {
                 return Err(Violation(format!("{partition}@{offset} leaves with {} of {} calls", work.back, work.calls)));
