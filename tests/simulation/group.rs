@@ -32,6 +32,8 @@ pub struct Group {
     desired: Vec<Option<u32>>,
     revoking: Vec<bool>,
     last_id: u32,
+    /// The member that each worker's consumer is now.
+    living: Vec<u32>,
     /// Letters on their way to each worker's consumer.
     pub mail: Vec<VecDeque<Letter>>,
 }
@@ -45,6 +47,7 @@ impl Group {
             desired: vec![None; partitions],
             revoking: vec![false; partitions],
             last_id: 0,
+            living: vec![0; workers],
             mail: vec![VecDeque::new(); workers],
         }
     }
@@ -52,6 +55,7 @@ impl Group {
     /// A worker's new consumer joins.
     pub fn join(&mut self, worker: usize, rng: &mut Rng) -> u32 {
         self.last_id += 1;
+        self.living[worker] = self.last_id;
         self.mail[worker].clear();
         self.members.push((self.last_id, worker));
         self.rebalance(rng);
@@ -68,7 +72,7 @@ impl Group {
                 self.revoking[partition] = false;
             }
         }
-        if tell {
+        if tell && self.living[worker] == id {
             self.mail[worker].push_back(Letter::Lost);
         }
         self.rebalance(rng);
@@ -96,13 +100,16 @@ impl Group {
 
     fn next_generation(&mut self) {
         self.generation += 1;
-        for (_, worker) in &self.members {
-            self.mail[*worker].push_back(Letter::Generation(self.generation));
+        for index in 0..self.members.len() {
+            self.send(Some(self.members[index].0), Letter::Generation(self.generation));
         }
     }
 
+    /// Letters to a dead worker's member reach nobody, least of all its next life.
     fn send(&mut self, to: Option<u32>, letter: Letter) {
-        if let Some((_, worker)) = self.members.iter().find(|member| Some(member.0) == to) {
+        if let Some((id, worker)) = self.members.iter().find(|member| Some(member.0) == to)
+            && self.living[*worker] == *id
+        {
             self.mail[*worker].push_back(letter);
         }
     }
