@@ -14,6 +14,7 @@ mod proxy;
 mod python;
 mod registry;
 mod stubs;
+mod simulation;
 // Each suite uses its own part of it.
 #[allow(dead_code)]
 mod support;

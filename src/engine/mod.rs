@@ -11,17 +11,20 @@ mod commit;
 mod dag;
 mod ledger;
 mod order;
+mod suspects;
 mod task;
+mod turn;
 
 use std::hash::{DefaultHasher, Hasher};
-
 
 pub use batch::{Batch, LedgerEntry, Mark, Output, Outputs, PushError};
 pub use commit::{After, Commit, Next, Verdict};
 pub use dag::{Dag, Progress};
 pub use ledger::{Ledger, LedgerError, MAX_OPEN, MAX_SPAN, Stamp};
 pub use order::{Flight, Order};
+pub use suspects::Suspects;
 pub use task::{Room, Task, Trial};
+pub use turn::Turn;
 
 /// The hash of a record's key that keeps its events in order inside a process.
 pub fn hash_key(key: &[u8]) -> u64 {

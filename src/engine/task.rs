@@ -3,18 +3,22 @@
 //! ```text
 //!            first record              ledger committed                      1,000 alone and well
 //! Opening ──────────────────▶ Opening ──────────────────▶ Normal ◀──────────────────────────────── Alone
-//!                             (announced)                    │ killed three times without progress   ▲
+//!                             (announced)                    │ three lives without progress          ▲
 //!                                                            └───────────── next life ───────────────┘
 //! ```
 //!
 //! Before a task takes in its first record it commits its ledger with one more take-over; whatever is done sets the
 //! count back to 0. A partition whose count reaches [`Task::TRIAL`] is redone one record at a time, each announced in
-//! the ledger before it is touched: the record that kills again is known in the next life, and goes to the dead letters.
+//! the ledger before it is touched, and only one partition of a worker at a time (see [`Turn`]). The record that lives
+//! end with again and again while it is alone, up to a count of [`Task::CONDEMNED`], goes to the dead letters. Once is
+//! not enough: a life also ends for other reasons, and a partition moves to another worker without any death. A worker
+//! that resumes after doubt has not died, and counts nothing.
 
 use super::{
     batch::LedgerEntry,
     ledger::{Ledger, LedgerError, MAX_OPEN, Stamp},
     order::{Flight, Order},
+    turn::Turn,
 };
 
 /// Whether the next record may be taken in.
@@ -49,6 +53,8 @@ struct Entry<W> {
 pub struct Task<W> {
     partition: i32,
     stamp: Stamp,
+    /// Take-overs without progress before this life.
+    began_with: u32,
     ledger: Ledger,
     order: Order<Entry<W>>,
     trial: Trial,
@@ -64,46 +70,55 @@ pub struct Task<W> {
 impl<W> Task<W> {
     /// Take-overs without progress after which records are redone alone.
     pub const TRIAL: u32 = 3;
-    /// Stands in a ledger while its first record is redone alone.
-    const TRYING: u32 = 4;
+    /// Take-overs without progress, the last ones with the same record alone, after which it is not touched again.
+    pub const CONDEMNED: u32 = Self::TRIAL + 3;
 
-    /// Resumes from what is committed. The error says that the metadata was no ledger: work beyond the offset repeats.
+    /// Resumes from what is committed. `began_with`: where the same life goes on after doubt, what its task had from
+    /// [`Task::began_with`]. The error says that the metadata was no ledger: work beyond the offset repeats.
     pub fn resume(
         partition: i32,
         committed: i64,
         metadata: &[u8],
         fresh: Stamp,
+        began_with: Option<u32>,
         max_in_flight: usize,
     ) -> (Self, Option<LedgerError>) {
         let (ledger, mut stamp, error) = match Ledger::decode(metadata, committed, fresh.tag) {
             Ok((ledger, stamp)) => (ledger, stamp, None),
             Err(error) => (Ledger::starting_at(committed), fresh, (!metadata.is_empty()).then_some(error)),
         };
-        let condemn_first = stamp.takeovers >= Self::TRYING;
-        let trial = if stamp.takeovers >= Self::TRIAL {
+        // What this life has announced already is no earlier life's end.
+        let began_with = stamp.takeovers.min(began_with.unwrap_or(u32::MAX));
+        let trial = if began_with >= Self::TRIAL {
             Trial::Alone { left: MAX_OPEN, announced: None }
         } else {
             Trial::Opening { announced: false }
         };
-        stamp.takeovers = (stamp.takeovers + 1).min(Self::TRIAL);
+        stamp.takeovers = if began_with >= Self::TRIAL { began_with } else { began_with + 1 };
         stamp.chain = fresh.chain;
-        let max_in_flight = max_in_flight.clamp(1, MAX_OPEN);
         let task = Task {
             partition,
             stamp,
+            began_with,
             ledger,
             order: Order::default(),
             trial,
-            condemn_first,
+            condemn_first: began_with >= Self::CONDEMNED,
             dirty: false,
             announcing: false,
-            max_in_flight,
+            max_in_flight: max_in_flight.clamp(1, MAX_OPEN),
         };
         (task, error)
     }
 
-    /// Asks for the record at `offset`. May change the ledger: see [`Task::is_dirty`].
-    pub fn admit(&mut self, offset: i64) -> Room {
+    /// Take-overs without progress before this life: for [`Task::resume`] after doubt.
+    pub fn began_with(&self) -> u32 {
+        self.began_with
+    }
+
+    /// Asks for the record at `offset`. May change the ledger: see [`Task::is_dirty`]. `turn` is the worker's; give it
+    /// back when the partition goes.
+    pub fn admit(&mut self, offset: i64, turn: &mut Turn) -> Room {
         if offset < self.ledger.next() {
             return Room::Known;
         }
@@ -112,6 +127,9 @@ impl<W> Task<W> {
         }
         if self.ledger.is_done(offset) {
             return Room::Known;
+        }
+        if matches!(self.trial, Trial::Alone { .. }) && !turn.take(self.partition) {
+            return Room::Wait;
         }
         if std::mem::take(&mut self.condemn_first) {
             return Room::Condemned;
@@ -134,7 +152,7 @@ impl<W> Task<W> {
             }
             Trial::Alone { announced, .. } => {
                 *announced = Some(offset);
-                self.stamp.takeovers = Self::TRYING;
+                self.stamp.takeovers += 1;
                 self.announce();
                 Room::Wait
             }
@@ -171,10 +189,13 @@ impl<W> Task<W> {
 
     /// The next event that leaves, in its key's order: its offset is done from here on, so its outputs belong into the
     /// same batch as the next [`Task::entry`]. With it the flight that is now the first of its key.
-    pub fn release(&mut self) -> Option<(i64, W, Option<Flight>)> {
+    pub fn release(&mut self, turn: &mut Turn) -> Option<(i64, W, Option<Flight>)> {
         let (entry, next) = self.order.pop()?;
         self.ledger.done(entry.offset);
         self.dirty = true;
+        if matches!(self.trial, Trial::Alone { .. }) {
+            turn.leave(self.partition);
+        }
         self.stamp.takeovers = match &mut self.trial {
             Trial::Alone { left, announced } if *left > 1 => {
                 (*left, *announced) = (*left - 1, None);
@@ -265,17 +286,17 @@ mod tests {
 
     /// A life that dies after taking in what it may; gives what it left committed.
     fn life(committed: i64, metadata: &str) -> (LedgerEntry, Vec<(i64, Room)>) {
-        let (mut task, _) = Task::resume(0, committed, metadata.as_bytes(), FRESH, 1_000);
+        let (mut task, _) = Task::resume(0, committed, metadata.as_bytes(), FRESH, None, 1_000);
         let mut entry = LedgerEntry { partition: 0, offset: committed, metadata: metadata.to_owned() };
-        let mut taken = Vec::new();
+        let (mut taken, turn) = (Vec::new(), &mut Turn::default());
         for offset in 0..3 {
-            let mut room = task.admit(offset);
+            let mut room = task.admit(offset, turn);
             if room == Room::Wait && task.is_dirty() {
                 entry = commit(&mut task);
-                room = task.admit(offset);
+                room = task.admit(offset, turn);
             }
             taken.push((offset, room));
-            if room != Room::Go {
+            if room == Room::Wait {
                 break;
             }
             task.push(offset, offset as u64, "kills");
@@ -283,23 +304,68 @@ mod tests {
         (entry, taken)
     }
 
-    #[test]
-    fn a_record_that_kills_three_times_is_tried_alone_and_then_condemned() {
-        let (mut entry, taken) = life(0, "");
-        assert_eq!(taken, [(0, Room::Go), (1, Room::Go), (2, Room::Go)]);
-        for _ in 0..2 {
-            entry = life(entry.offset, &entry.metadata).0;
+    /// So many lives after the first one, each ended by its records. Gives what the last one took in.
+    fn lives(count: usize) -> (LedgerEntry, Vec<(i64, Room)>) {
+        let mut last = life(0, "");
+        for _ in 0..count {
+            last = life(last.0.offset, &last.0.metadata);
         }
-        let (entry, taken) = life(entry.offset, &entry.metadata);
-        assert_eq!(taken, [(0, Room::Go), (1, Room::Wait)], "the fourth life goes one by one");
-        let (_, taken) = life(entry.offset, &entry.metadata);
-        assert_eq!(taken, [(0, Room::Condemned)]);
+        last
+    }
+
+    #[test]
+    fn a_record_that_kills_three_times_is_tried_alone_and_condemned_if_it_kills_three_times_then() {
+        for normal in 0..3 {
+            assert_eq!(lives(normal).1, [(0, Room::Go), (1, Room::Go), (2, Room::Go)]);
+        }
+        for alone in 3..6 {
+            assert_eq!(lives(alone).1, [(0, Room::Go), (1, Room::Wait)], "the fourth life goes one by one");
+        }
+        assert_eq!(lives(6).1, [(0, Room::Condemned), (1, Room::Wait)]);
+        assert_eq!(lives(9).1, [(0, Room::Condemned), (1, Room::Wait)], "what is condemned stays so until it is buried");
+    }
+
+    #[test]
+    fn a_life_that_goes_on_after_doubt_is_not_counted_again() {
+        for earlier in 0..7 {
+            let mut entry = if earlier == 0 { life(0, "").0 } else { lives(earlier - 1).0 };
+            let (mut task, _) = Task::<()>::resume(0, entry.offset, entry.metadata.as_bytes(), FRESH, None, 10);
+            let began_with = task.began_with();
+            for _ in 0..10 {
+                let turn = &mut Turn::default();
+                if task.admit(0, turn) == Room::Wait {
+                    entry = task.entry();
+                    task.committed();
+                    task.admit(0, turn);
+                }
+                let metadata = entry.metadata.as_bytes();
+                task = Task::resume(0, entry.offset, metadata, FRESH, Some(task.began_with()), 10).0;
+                assert_eq!(task.began_with(), began_with);
+            }
+        }
+    }
+
+    #[test]
+    fn of_two_partitions_on_trial_the_second_announces_nothing_while_the_first_is_tried() {
+        let text = Ledger::starting_at(0).encode(&Stamp { takeovers: 3, ..FRESH });
+        let resume = |partition| Task::resume(partition, 0, text.as_bytes(), FRESH, None, 10).0;
+        let (mut first, mut second, turn) = (resume(0), resume(1), &mut Turn::default());
+        assert_eq!(first.admit(0, turn), Room::Wait);
+        commit(&mut first);
+        assert_eq!(second.admit(0, turn), Room::Wait);
+        assert!(!second.is_dirty());
+        assert_eq!(first.admit(0, turn), Room::Go);
+        let (flight, _) = first.push(0, 1, "well");
+        first.ready(flight);
+        first.release(turn);
+        assert_eq!(second.admit(0, turn), Room::Wait);
+        assert!(second.is_announcing());
     }
 
     #[test]
     fn a_take_over_of_an_idle_partition_counts_nothing() {
         let (mut entry, _) = life(0, "");
-        let (task, _) = Task::<()>::resume(0, entry.offset, entry.metadata.as_bytes(), FRESH, 10);
+        let (task, _) = Task::<()>::resume(0, entry.offset, entry.metadata.as_bytes(), FRESH, None, 10);
         assert!(!task.is_dirty(), "nothing arrived, nothing is said");
         entry = life(entry.offset, &entry.metadata).0;
         let (_, stamp) = Ledger::decode(entry.metadata.as_bytes(), 0, FRESH.tag).unwrap();
@@ -308,15 +374,16 @@ mod tests {
 
     #[test]
     fn progress_sets_the_count_back() {
+        let turn = &mut Turn::default();
         let (entry, _) = life(0, "");
-        let (mut task, _) = Task::resume(0, entry.offset, entry.metadata.as_bytes(), FRESH, 10);
-        assert_eq!(task.admit(0), Room::Wait);
+        let (mut task, _) = Task::resume(0, entry.offset, entry.metadata.as_bytes(), FRESH, None, 10);
+        assert_eq!(task.admit(0, turn), Room::Wait);
         commit(&mut task);
-        assert_eq!(task.admit(0), Room::Go);
+        assert_eq!(task.admit(0, turn), Room::Go);
         let (flight, first) = task.push(0, 1, "well");
         assert!(first);
         task.ready(flight);
-        assert_eq!(task.release().map(|left| left.0), Some(0));
+        assert_eq!(task.release(turn).map(|left| left.0), Some(0));
         let entry = commit(&mut task);
         assert_eq!(entry.offset, 1);
         let (_, stamp) = Ledger::decode(entry.metadata.as_bytes(), 1, FRESH.tag).unwrap();
@@ -325,33 +392,35 @@ mod tests {
 
     #[test]
     fn after_enough_records_alone_the_task_is_normal_again() {
+        let turn = &mut Turn::default();
         let text = Ledger::starting_at(0).encode(&Stamp { takeovers: 3, ..FRESH });
-        let (mut task, _) = Task::resume(0, 0, text.as_bytes(), FRESH, 10);
+        let (mut task, _) = Task::resume(0, 0, text.as_bytes(), FRESH, None, 10);
         for offset in 0..MAX_OPEN as i64 {
-            assert_eq!(task.admit(offset), Room::Wait);
+            assert_eq!(task.admit(offset, turn), Room::Wait);
             commit(&mut task);
-            assert_eq!(task.admit(offset), Room::Go);
+            assert_eq!(task.admit(offset, turn), Room::Go);
             let (flight, _) = task.push(offset, 1, "well");
-            assert_eq!(task.admit(offset + 1), Room::Wait);
+            assert_eq!(task.admit(offset + 1, turn), Room::Wait);
             task.ready(flight);
-            task.release();
+            task.release(turn);
         }
         assert_eq!(task.trial(), Trial::Normal);
-        assert_eq!(task.admit(MAX_OPEN as i64), Room::Go);
+        assert_eq!(task.admit(MAX_OPEN as i64, turn), Room::Go);
     }
 
     #[test]
     fn the_bound_on_flights_stops_intake_until_one_is_released() {
+        let turn = &mut Turn::default();
         let text = Ledger::starting_at(0).encode(&FRESH);
-        let (mut task, _) = Task::resume(0, 0, text.as_bytes(), FRESH, 2);
-        task.admit(0);
+        let (mut task, _) = Task::resume(0, 0, text.as_bytes(), FRESH, None, 2);
+        task.admit(0, turn);
         commit(&mut task);
-        assert_eq!(task.admit(0), Room::Go);
+        assert_eq!(task.admit(0, turn), Room::Go);
         let (first, _) = task.push(0, 1, "a");
         task.push(1, 2, "b");
-        assert_eq!(task.admit(2), Room::Wait);
+        assert_eq!(task.admit(2, turn), Room::Wait);
         task.ready(first);
-        task.release();
-        assert_eq!(task.admit(2), Room::Go);
+        task.release(turn);
+        assert_eq!(task.admit(2, turn), Room::Go);
     }
 }

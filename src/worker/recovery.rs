@@ -1,54 +1,12 @@
 //! What a worker does when the ground moves: rebalances, doubt, refused records, a log that was cut.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use super::{Stage, Stats, Worker, slot::Slot};
 use crate::{
     engine::{Batch, Stamp, Task, partition_tag},
-    kafka::{Assignment, Change, Input, KafkaError, Refusal, StageConsumer, is_out_of_range},
+    kafka::{Assignment, Change, Input, KafkaError, StageConsumer, is_out_of_range},
 };
-
-/// Records that the broker refused: redone alone, and buried if it refuses them then.
-#[derive(Default)]
-pub(super) struct Suspects {
-    waiting: BTreeSet<(i32, i64)>,
-    condemned: BTreeMap<(i32, i64), String>,
-}
-
-impl Suspects {
-    /// What to do with a record: `Some(Ok(message))` bury it, `Some(Err(()))` wait until it is alone, `None` go on.
-    pub(super) fn judge(&mut self, place: (i32, i64), alone: bool) -> Option<Result<String, ()>> {
-        if self.waiting.is_empty() && self.condemned.is_empty() {
-            return None;
-        }
-        match self.condemned.get(&place) {
-            Some(message) => Some(Ok(message.clone())),
-            None if self.waiting.contains(&place) && !alone => Some(Err(())),
-            None => None,
-        }
-    }
-
-    pub(super) fn refused(&mut self, refusals: &[Refusal], batch: &Batch) {
-        let sources: BTreeSet<(i32, i64)> = batch.outputs.iter().map(|(output, _, _)| output.source).collect();
-        for refusal in refusals {
-            if sources.len() == 1 {
-                self.condemned.insert(refusal.source, refusal.message.clone());
-            } else {
-                self.waiting.insert(refusal.source);
-            }
-        }
-    }
-
-    pub(super) fn committed(&mut self, batch: &Batch) {
-        if self.waiting.is_empty() && self.condemned.is_empty() {
-            return;
-        }
-        for (output, _, _) in batch.outputs.iter() {
-            self.waiting.remove(&output.source);
-            self.condemned.remove(&output.source);
-        }
-    }
-}
 
 impl<S: Stage> Worker<S> {
     /// Serves the consumer's callbacks and applies what rebalances did.
@@ -87,6 +45,7 @@ impl<S: Stage> Worker<S> {
                 tracing::info!(group = %self.settings.group, ?partitions, "partitions given up");
                 for partition in &partitions {
                     self.slots.remove(partition);
+                    self.turn.leave(*partition);
                 }
                 let slots = &self.slots;
                 self.gathered.retain_partitions(|partition| slots.contains_key(&partition));
@@ -104,7 +63,7 @@ impl<S: Stage> Worker<S> {
                     partitions = ?assignments.iter().map(|assignment| assignment.partition).collect::<Vec<_>>(),
                     "partitions assigned"
                 );
-                self.open(assignments)?;
+                self.open(assignments, &BTreeMap::new())?;
             }
         }
         let partitions: Vec<i32> = self.slots.keys().copied().collect();
@@ -112,8 +71,9 @@ impl<S: Stage> Worker<S> {
         Ok(())
     }
 
-    /// Makes a slot of each assignment, from what is committed.
-    fn open(&mut self, assignments: Vec<Assignment>) -> Result<(), KafkaError> {
+    /// Makes a slot of each assignment, from what is committed. `began_with`: where this life goes on after doubt, see
+    /// [`Task::resume`].
+    fn open(&mut self, assignments: Vec<Assignment>, began_with: &BTreeMap<i32, u32>) -> Result<(), KafkaError> {
         let Some(consumer) = &self.consumer else { return Ok(()) };
         if assignments.is_empty() {
             return Ok(());
@@ -130,6 +90,7 @@ impl<S: Stage> Worker<S> {
                 assignment.offset,
                 &assignment.metadata,
                 fresh,
+                began_with.get(&assignment.partition).copied(),
                 self.settings.max_in_flight,
             );
             if let Some(error) = error {
@@ -161,9 +122,11 @@ impl<S: Stage> Worker<S> {
             if partitions.is_empty() {
                 return Ok(());
             }
-            self.slots.clear(); // Their queues, before the partitions are split anew.
+            // The queues go before the partitions are split anew.
+            let slots = std::mem::take(&mut self.slots);
+            let began_with = slots.into_iter().map(|(partition, slot)| (partition, slot.task.began_with())).collect();
             let assignments = consumer.resume(&partitions)?;
-            return self.open(assignments);
+            return self.open(assignments, &began_with);
         }
         let thread = self.thread.clone();
         let consumer = StageConsumer::join(
@@ -185,6 +148,7 @@ impl<S: Stage> Worker<S> {
         self.since.clear();
         self.again = None;
         self.released = 0;
+        self.turn.clear();
         for slot in self.slots.values_mut() {
             self.epochs += 1;
             slot.epoch = self.epochs; // What is still under way is not ours any more.
@@ -193,9 +157,13 @@ impl<S: Stage> Worker<S> {
         }
     }
 
-    /// An aborted batch, without what is no longer ours.
+    /// An aborted batch, without what is no longer ours. A partition that went and came back while the batch was under
+    /// way has begun again from what is committed: its part of the batch would come twice.
     pub(super) fn keep_for_again(&mut self, mut batch: Batch) {
-        batch.retain_partitions(|partition| self.slots.contains_key(&partition));
+        let (slots, assignments) = (&self.slots, &self.flying.1);
+        batch.retain_partitions(|partition| {
+            slots.get(&partition).is_some_and(|slot| assignments.contains(&(partition, slot.epoch)))
+        });
         if batch.is_empty() {
             self.commit.dropped(crate::clock::now());
         } else {
@@ -225,7 +193,8 @@ impl<S: Stage> Worker<S> {
                 );
                 let assignment = Assignment { partition, offset: start.max(wanted), metadata: Vec::new() };
                 self.slots.remove(&partition);
-                if let Err(error) = self.open(vec![assignment]) {
+                self.turn.leave(partition);
+                if let Err(error) = self.open(vec![assignment], &BTreeMap::new()) {
                     tracing::error!(group = %self.settings.group, partition, %error, "partition cannot be resumed");
                 }
             }

@@ -13,13 +13,12 @@ use futures::{FutureExt, future::BoxFuture};
 use super::{
     Accept, Burial, Committer, Control, Stage, Stats,
     committer::{Answer, CommitThread, Job},
-    recovery::Suspects,
     slot::{InFlight, Slot},
 };
 use crate::{
     clock,
     config::Settings,
-    engine::{After, Batch, Commit, Flight, Next, Room, Verdict},
+    engine::{After, Batch, Commit, Flight, Next, Room, Suspects, Turn, Verdict},
     kafka::{CommitGate, Input, KafkaError, StageConsumer, TransactionOutcome},
 };
 
@@ -76,11 +75,13 @@ pub struct Worker<S: Stage> {
     /// When the gathered events were taken in, and how many at that instant.
     pub(super) since: Vec<(Instant, u64)>,
     /// Of the batch under way: its events' times, and the assignments it belongs to.
-    flying: (Vec<(Instant, u64)>, Vec<(i32, u64)>),
+    pub(super) flying: (Vec<(Instant, u64)>, Vec<(i32, u64)>),
     /// Aborted, to be committed again.
     pub(super) again: Option<Batch>,
     spare: Batch,
     pub(super) suspects: Suspects,
+    /// Which partition may try a record alone.
+    pub(super) turn: Turn,
     /// Events released since the last batch.
     pub(super) released: u64,
     done: (mpsc::Sender<Done<S::Finished>>, mpsc::Receiver<Done<S::Finished>>),
@@ -126,6 +127,7 @@ impl<S: Stage> Worker<S> {
             again: None,
             spare: Batch::default(),
             suspects: Suspects::default(),
+            turn: Turn::default(),
             released: 0,
             done: mpsc::channel(),
             futures: Vec::new(),
@@ -242,7 +244,7 @@ impl<S: Stage> Worker<S> {
     fn offer(&mut self, input: &Input<'_>) -> bool {
         let place = (input.partition, input.offset);
         let Some(slot) = self.slots.get_mut(&input.partition) else { return true };
-        let (key, work) = match slot.task.admit(input.offset) {
+        let (key, work) = match slot.task.admit(input.offset, &mut self.turn) {
             Room::Known => {
                 slot.task.pass(input.offset);
                 return true;
@@ -339,7 +341,7 @@ impl<S: Stage> Worker<S> {
     /// Lets leave what may leave: its outputs join the batch, its offset is done.
     fn release(&mut self, partition: i32, current: Option<&Input<'_>>) {
         while let Some(slot) = self.slots.get_mut(&partition)
-            && let Some((offset, mut in_flight, next)) = slot.task.release()
+            && let Some((offset, mut in_flight, next)) = slot.task.release(&mut self.turn)
         {
             let kept = in_flight.original.take();
             let view = kept.as_ref().map(crate::kafka::OwnedInput::view);
@@ -482,6 +484,7 @@ impl<S: Stage> Worker<S> {
             }
             TransactionOutcome::Refused(refusals) => {
                 tracing::warn!(group = %self.settings.group, ?refusals, "the broker refuses records");
+                let refusals = refusals.iter().map(|refusal| (refusal.source, refusal.message.clone()));
                 self.suspects.refused(refusals, &batch);
                 Verdict::Doubtful
             }
