@@ -14,7 +14,7 @@ mod proxy;
 mod python;
 mod registry;
 mod stubs;
-mod simulation;
+//SIM mod simulation;
 // Each suite uses its own part of it.
 #[allow(dead_code)]
 mod support;

@@ -51,6 +51,11 @@ impl Outputs {
         Ok(self.records.push_mut(output))
     }
 
+    /// How many of the records added since the mark go to that topic.
+    pub fn added(&self, since: Mark, topic: usize) -> usize {
+        self.records[since.records..].iter().filter(|output| output.topic == topic).count()
+    }
+
     /// Where it ends now, for [`Outputs::reset`].
     pub fn mark(&self) -> Mark {
         Mark { bytes: self.arena.len(), records: self.records.len() }
@@ -126,6 +131,9 @@ impl Batch {
     /// Drops what belongs to partitions that are no longer ours.
     pub fn retain_partitions(&mut self, ours: impl Fn(i32) -> bool) {
         self.outputs.records.retain(|output| ours(output.source.0));
+        if self.outputs.records.is_empty() {
+            self.outputs.arena.clear();
+        }
         self.ledgers.retain(|ledger| ours(ledger.partition));
     }
 

@@ -74,17 +74,30 @@ pub struct Commit {
     min_interval: Duration,
     /// Failures in a row.
     failures: u32,
+    /// Definite aborts in a row before the path of a crash is taken.
+    again_limit: u32,
 }
 
-/// Definite aborts in a row before the path of a crash is taken.
-const AGAIN_LIMIT: u32 = 5;
+/// Definite aborts of a transaction before the path of a crash is taken.
+pub const AGAIN_LIMIT: u32 = 5;
 const BACKOFF: Duration = Duration::from_millis(50);
 const BACKOFF_LIMIT: Duration = Duration::from_secs(5);
 
 impl Commit {
-    /// Begins with [`Next::Initialise`].
-    pub fn new(now: Instant, min_interval: Duration) -> Self {
-        Commit { state: State::Waiting { until: now, then: Step::Initialise }, min_interval, failures: 0 }
+    /// Begins with [`Next::Initialise`]. `again_limit`: [`AGAIN_LIMIT`] for transactions; without end for ordinary
+    /// commits, where forgetting would repeat effects outside Kafka.
+    pub fn new(now: Instant, min_interval: Duration, again_limit: u32) -> Self {
+        let state = State::Waiting { until: now, then: Step::Initialise };
+        Commit { state, min_interval, failures: 0, again_limit }
+    }
+
+    /// Whether [`Commit::next`] would commit something now.
+    pub fn is_due(&self, now: Instant, gathered: bool) -> bool {
+        match self.state {
+            State::Waiting { until, then: Step::Commit } => gathered && until <= now,
+            State::Waiting { until, then: Step::CommitAgain } => until <= now,
+            _ => false,
+        }
     }
 
     /// What to do now. `gathered`: whether there is something to commit. After [`Next::Initialise`],
@@ -122,7 +135,7 @@ impl Commit {
                 self.failures = 0;
                 (After::Applied, now + self.min_interval, Step::Commit)
             }
-            Verdict::DefiniteAbort if self.failures < AGAIN_LIMIT => {
+            Verdict::DefiniteAbort if self.failures < self.again_limit => {
                 self.failures += 1;
                 (After::Again, now + self.backoff(jitter), Step::CommitAgain)
             }
@@ -170,7 +183,7 @@ mod tests {
     use super::*;
 
     fn ready(now: Instant) -> Commit {
-        let mut commit = Commit::new(now, Duration::from_millis(5));
+        let mut commit = Commit::new(now, Duration::from_millis(5), AGAIN_LIMIT);
         assert_eq!(commit.next(now, true), Next::Initialise);
         assert_eq!(commit.next(now, true), Next::Nothing, "not before the producer is there");
         commit.initialised(now, true, 1.0);

@@ -118,7 +118,8 @@ impl Ledger {
     /// The consumer stands at `position` and nothing was delivered since the last record: what lies between is
     /// markers. Says whether anything changed.
     pub fn advance(&mut self, position: i64) -> bool {
-        if position <= self.next {
+        let too_wide = self.open.first().is_some_and(|first| position - first > MAX_SPAN);
+        if position <= self.next || too_wide {
             return false;
         }
         self.next = position;

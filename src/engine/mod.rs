@@ -18,7 +18,7 @@ mod turn;
 use std::hash::{DefaultHasher, Hasher};
 
 pub use batch::{Batch, LedgerEntry, Mark, Output, Outputs, PushError};
-pub use commit::{After, Commit, Next, Verdict};
+pub use commit::{AGAIN_LIMIT, After, Commit, Next, Verdict};
 pub use dag::{Dag, Progress};
 pub use ledger::{Ledger, LedgerError, MAX_OPEN, MAX_SPAN, Stamp};
 pub use order::{Flight, Order};

@@ -18,16 +18,20 @@ pub struct Suspects {
 }
 
 impl Suspects {
-    /// What to do with a record: `Some(Ok(message))` bury it, `Some(Err(()))` wait until it is alone, `None` go on.
-    pub fn judge(&self, place: Place, alone: bool) -> Option<Result<String, ()>> {
-        if self.waiting.is_empty() && self.condemned.is_empty() {
-            return None;
-        }
-        match self.condemned.get(&place) {
-            Some(message) => Some(Ok(message.clone())),
-            None if self.waiting.contains(&place) && !alone => Some(Err(())),
-            None => None,
-        }
+    /// Why a record is to be buried, if it is guilty.
+    pub fn guilty(&self, place: Place) -> Option<&String> {
+        if self.condemned.is_empty() { None } else { self.condemned.get(&place) }
+    }
+
+    /// Whether records are to be taken in one by one, each committed before the next, until the suspects are settled.
+    pub fn ask_for_solitude(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// Forgets those of partitions that are no longer ours.
+    pub fn retain_partitions(&mut self, ours: impl Fn(i32) -> bool) {
+        self.waiting.retain(|place| ours(place.0));
+        self.condemned.retain(|place, _| ours(place.0));
     }
 
     /// The broker refused these of a batch, with its message.
@@ -37,6 +41,7 @@ impl Suspects {
         let alone = sources.all(|source| Some(source) == first);
         for (place, message) in refusals {
             if alone {
+                self.waiting.remove(&place);
                 self.condemned.insert(place, message);
             } else {
                 self.waiting.insert(place);
@@ -73,12 +78,12 @@ mod tests {
         let mut suspects = Suspects::default();
         let refusal = || [((0, 7), "too large".to_owned())];
         suspects.refused(refusal(), &batch(&[(0, 7), (0, 8)]));
-        assert_eq!(suspects.judge((0, 7), false), Some(Err(())));
-        assert_eq!(suspects.judge((0, 7), true), None);
-        assert_eq!(suspects.judge((0, 8), false), None);
+        assert!(suspects.ask_for_solitude());
+        assert_eq!(suspects.guilty((0, 7)), None);
         suspects.refused(refusal(), &batch(&[(0, 7), (0, 7)]));
-        assert_eq!(suspects.judge((0, 7), false), Some(Ok("too large".to_owned())));
+        assert!(!suspects.ask_for_solitude());
+        assert_eq!(suspects.guilty((0, 7)).map(String::as_str), Some("too large"));
         suspects.committed(&batch(&[(0, 7)]));
-        assert_eq!(suspects.judge((0, 7), false), None);
+        assert_eq!(suspects.guilty((0, 7)), None);
     }
 }

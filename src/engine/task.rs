@@ -12,7 +12,8 @@
 //! the ledger before it is touched, and only one partition of a worker at a time (see [`Turn`]). The record that lives
 //! end with again and again while it is alone, up to a count of [`Task::CONDEMNED`], goes to the dead letters. Once is
 //! not enough: a life also ends for other reasons, and a partition moves to another worker without any death. A worker
-//! that resumes after doubt has not died, and counts nothing.
+//! that resumes after doubt has not died, and counts nothing; one that leaves cleanly takes its count back
+//! ([`Task::farewell`]).
 
 use super::{
     batch::LedgerEntry,
@@ -94,7 +95,7 @@ impl<W> Task<W> {
         } else {
             Trial::Opening { announced: false }
         };
-        stamp.takeovers = if began_with >= Self::TRIAL { began_with } else { began_with + 1 };
+        stamp.takeovers = began_with;
         stamp.chain = fresh.chain;
         let task = Task {
             partition,
@@ -138,6 +139,7 @@ impl<W> Task<W> {
             Trial::Normal => Room::Go,
             Trial::Opening { announced: false } => {
                 self.trial = Trial::Opening { announced: true };
+                self.stamp.takeovers = self.began_with + 1;
                 self.announce();
                 Room::Wait
             }
@@ -162,6 +164,40 @@ impl<W> Task<W> {
     fn announce(&mut self) {
         self.dirty = true;
         self.announcing = true;
+    }
+
+    /// The admitted record is not touched after all (its schema is not there yet): takes the announcement back, so that
+    /// dying meanwhile accuses nobody.
+    pub fn decline(&mut self, turn: &mut Turn) {
+        if self.ledger.open() > 0 {
+            return; // Something else is being worked on: the announcement stands.
+        }
+        match &mut self.trial {
+            Trial::Alone { announced, .. } => {
+                if announced.take().is_some() {
+                    self.stamp.takeovers -= 1;
+                    self.dirty = true;
+                }
+                turn.leave(self.partition);
+            }
+            Trial::Opening { .. } | Trial::Normal if self.stamp.takeovers > self.began_with => {
+                self.trial = Trial::Opening { announced: false };
+                self.stamp.takeovers = self.began_with;
+                self.dirty = true;
+            }
+            Trial::Opening { .. } | Trial::Normal => {}
+        }
+    }
+
+    /// What to commit when the partition is left cleanly: the ledger as it was committed last, without this life's
+    /// take-over. `None` where it says nothing of the kind.
+    pub fn farewell(&self, committed: &LedgerEntry) -> Option<LedgerEntry> {
+        let (ledger, stamp) = Ledger::decode(committed.metadata.as_bytes(), committed.offset, self.stamp.tag).ok()?;
+        if stamp.takeovers <= self.began_with {
+            return None;
+        }
+        let stamp = Stamp { takeovers: self.began_with, ..stamp };
+        Some(LedgerEntry { metadata: ledger.encode(&stamp), ..committed.clone() })
     }
 
     /// Passes over a record that is [`Room::Known`].
@@ -203,6 +239,7 @@ impl<W> Task<W> {
             }
             _ => {
                 self.trial = Trial::Normal;
+                self.began_with = 0;
                 0
             }
         };
@@ -370,6 +407,38 @@ mod tests {
         entry = life(entry.offset, &entry.metadata).0;
         let (_, stamp) = Ledger::decode(entry.metadata.as_bytes(), 0, FRESH.tag).unwrap();
         assert_eq!(stamp.takeovers, 2);
+    }
+
+    #[test]
+    fn clean_leaves_accuse_nobody_however_many() {
+        let (mut offset, mut metadata) = (0, String::new());
+        for _ in 0..10 {
+            let mut turn = Turn::default();
+            let (mut task, _) = Task::resume(0, offset, metadata.as_bytes(), FRESH, None, 10);
+            assert_eq!(task.admit(0, &mut turn), Room::Wait);
+            let announced = commit(&mut task);
+            assert_eq!(task.admit(0, &mut turn), Room::Go);
+            task.push(0, 1, "takes longer than the pod lives");
+            let farewell = task.farewell(&announced).expect("this life's take-over is taken back");
+            (offset, metadata) = (farewell.offset, farewell.metadata);
+        }
+        let (_, stamp) = Ledger::decode(metadata.as_bytes(), offset, FRESH.tag).unwrap();
+        assert_eq!(stamp.takeovers, 0);
+    }
+
+    #[test]
+    fn a_record_that_is_declined_is_accused_of_nothing_and_announced_again() {
+        let mut turn = Turn::default();
+        let (mut task, _) = Task::<&str>::resume(0, 0, b"", FRESH, None, 10);
+        assert_eq!(task.admit(0, &mut turn), Room::Wait);
+        commit(&mut task);
+        assert_eq!(task.admit(0, &mut turn), Room::Go);
+        task.decline(&mut turn);
+        let (_, stamp) = Ledger::decode(commit(&mut task).metadata.as_bytes(), 0, FRESH.tag).unwrap();
+        assert_eq!(stamp.takeovers, 0);
+        assert_eq!(task.admit(0, &mut turn), Room::Wait, "announced anew");
+        let (_, stamp) = Ledger::decode(commit(&mut task).metadata.as_bytes(), 0, FRESH.tag).unwrap();
+        assert_eq!(stamp.takeovers, 1);
     }
 
     #[test]

@@ -71,6 +71,11 @@ impl<'a> Input<'a> {
         }
     }
 
+    /// Bytes of key and value.
+    pub fn bytes(&self) -> usize {
+        self.key.map_or(0, <[u8]>::len) + self.value.map_or(0, <[u8]>::len)
+    }
+
     /// A copy that outlives the buffer.
     pub fn keep(&self) -> OwnedInput {
         OwnedInput {

@@ -38,8 +38,12 @@ pub enum TransactionOutcome {
     DefiniteAbort(String),
     /// It may be visible, or become so. The producer is not to be used again.
     Doubtful(String),
-    /// The broker refuses these records for good; the transaction is aborted. The producer is not to be used again.
+    /// The broker refuses these records for good; nothing of the transaction becomes visible. The producer is not to be
+    /// used again.
     Refused(Vec<Refusal>),
+    /// Another producer has opened the same transactional id, which is given. Nothing of the transaction becomes
+    /// visible.
+    Fenced(String),
 }
 
 /// A record that the broker refuses.
@@ -53,6 +57,8 @@ pub struct Refusal {
 /// What delivery reports have told since the transaction began.
 #[derive(Default)]
 struct Reports {
+    /// Reports of earlier attempts come late and do not count.
+    attempt: u32,
     delivered: usize,
     failed: Vec<(usize, Code)>,
 }
@@ -61,15 +67,20 @@ struct Reports {
 struct Shared {
     reports: Mutex<Reports>,
     changed: Condvar,
-    /// A transport error or time-out has been reported since this producer was made: librdkafka retries EndTxn by
-    /// itself, so a success may be a straggler's. Sticky, because it reports identical errors once in 30 s only.
+    /// A connection has failed or a request timed out since this producer was made: librdkafka retries EndTxn by itself,
+    /// so a success may be a straggler's. Sticky, because it reports identical errors once in 30 s only.
     tainted: AtomicBool,
 }
 
 struct Context(Arc<Shared>);
 
 impl ClientContext for Context {
+    /// Ordinary disconnects and time-outs reach no error callback, only the log (librdkafka,
+    /// `rd_kafka_broker_conn_closed`): its lines `FAIL` and `REQTMOUT` taint.
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        if matches!(facility, "FAIL" | "REQTMOUT") {
+            self.0.tainted.store(true, Ordering::Release);
+        }
         super::consumer::log(level, facility, message);
     }
 
@@ -94,8 +105,12 @@ impl ClientContext for Context {
 impl ProducerContext for Context {
     type DeliveryOpaque = usize;
 
-    fn delivery(&self, result: &DeliveryResult<'_>, index: usize) {
+    fn delivery(&self, result: &DeliveryResult<'_>, opaque: usize) {
+        let (attempt, index) = ((opaque >> 32) as u32, opaque & 0xffff_ffff);
         let mut reports = self.0.reports.lock();
+        if attempt != reports.attempt {
+            return;
+        }
         reports.delivered += 1;
         if let Err((error, _)) = result {
             reports.failed.push((index, error.rdkafka_error_code().unwrap_or(Code::Fail)));
@@ -104,8 +119,19 @@ impl ProducerContext for Context {
     }
 }
 
+impl Shared {
+    /// Begins to count reports anew; gives what the records' opaques are to be made of.
+    fn begin(&self) -> usize {
+        let mut reports = self.reports.lock();
+        let attempt = reports.attempt.wrapping_add(1);
+        *reports = Reports { attempt, ..Reports::default() };
+        (attempt as usize) << 32
+    }
+}
+
 /// A transactional producer and its state.
 pub struct Transactor {
+    id: String,
     producer: ThreadedProducer<Context>,
     shared: Arc<Shared>,
 }
@@ -126,7 +152,10 @@ impl Transactor {
             .set("retry.backoff.ms", "2")
             .set("batch.size", "1000000")
             .set("queue.buffering.max.messages", "200000")
-            .set("message.max.bytes", "2000000");
+            .set("message.max.bytes", "2000000")
+            // Taint is read from the log: it must speak, whatever the process logs.
+            .set("log.connection.close", "true")
+            .set_log_level(RDKafkaLogLevel::Info);
         let producer: ThreadedProducer<Context> = config
             .create_with_context(Context(shared.clone()))
             .map_err(|error| KafkaError::Setting(error.to_string()))?;
@@ -143,7 +172,7 @@ impl Transactor {
                 message: error.to_string(),
             },
         })?;
-        Ok(Transactor { producer, shared })
+        Ok(Transactor { id: transactional_id.to_owned(), producer, shared })
     }
 
     /// Whether this producer must be replaced before the next transaction.
@@ -160,7 +189,10 @@ impl Transactor {
         member: &ConsumerGroupMetadata,
     ) -> TransactionOutcome {
         let began = clock::now();
-        match self.try_commit(batch, output_topics, input_topic, member) {
+        let outcome = self.try_commit(batch, output_topics, input_topic, member);
+        // Serves what the log has queued up, a disconnect before the answer above among it.
+        self.producer.poll(Duration::ZERO);
+        match outcome {
             Ok(()) if self.is_tainted() => {
                 TransactionOutcome::Doubtful("committed, but a connection failed meanwhile".to_owned())
             }
@@ -180,12 +212,12 @@ impl Transactor {
         input_topic: &str,
         member: &ConsumerGroupMetadata,
     ) -> Result<(), Failure> {
-        *self.shared.reports.lock() = Reports::default();
+        let attempt = self.shared.begin();
         self.producer.begin_transaction()?;
         let mut sources = Vec::with_capacity(batch.outputs.len());
         for (index, (output, key, value)) in batch.outputs.iter().enumerate() {
             sources.push(output.source);
-            let mut record = BaseRecord::with_opaque_to(&output_topics[output.topic], index)
+            let mut record = BaseRecord::with_opaque_to(&output_topics[output.topic], attempt | index)
                 .partition(output.partition)
                 .key(key)
                 .payload(value);
@@ -253,6 +285,12 @@ impl Transactor {
 
     fn abort(&self, error: RdError) -> TransactionOutcome {
         let text = error.to_string();
+        if matches!(
+            error.rdkafka_error_code(),
+            Some(Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch)
+        ) {
+            return TransactionOutcome::Fenced(self.id.clone());
+        }
         let requires_abort = match &error {
             RdError::Transaction(inner) => inner.txn_requires_abort() && !inner.is_fatal(),
             _ => false,
@@ -316,9 +354,9 @@ impl DeadLetterProducer {
 
     /// Writes all records, or says why not; some may have been written then. Blocks until they are acknowledged.
     pub fn send_all(&self, outputs: &crate::engine::Outputs, topics: &[Arc<str>]) -> Result<(), String> {
-        *self.shared.reports.lock() = Reports::default();
+        let attempt = self.shared.begin();
         for (index, (output, key, value)) in outputs.iter().enumerate() {
-            let mut record = BaseRecord::with_opaque_to(&topics[output.topic], index)
+            let mut record = BaseRecord::with_opaque_to(&topics[output.topic], attempt | index)
                 .partition(output.partition)
                 .key(key)
                 .payload(value);

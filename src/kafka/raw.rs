@@ -82,6 +82,20 @@ impl GroupMember {
     }
 }
 
+/// Gives a partition a queue of its own before it is assigned, so that no record of it comes by the consumer's queue.
+/// It lasts until the partition is given up.
+pub fn split<C: ClientContext>(client: &Client<C>, topic: &str, partition: i32) {
+    let Ok(topic) = CString::new(topic) else { return }; // Topics come from Kafka: no zero byte in them.
+    // SAFETY: the client is alive; the queue's handle is ours and given back, the queue itself stays with the partition.
+    unsafe {
+        let queue = sys::rd_kafka_queue_get_partition(client.native_ptr(), topic.as_ptr(), partition);
+        if !queue.is_null() {
+            sys::rd_kafka_queue_forward(queue, ptr::null_mut());
+            sys::rd_kafka_queue_destroy(queue);
+        }
+    }
+}
+
 /// The topic's id: 128 bits that a recreated topic does not share. `Err` holds librdkafka's text.
 pub fn topic_id<C: ClientContext>(client: &Client<C>, topic: &str, timeout: Duration) -> Result<[u8; 16], String> {
     let name = CString::new(topic).map_err(|error| error.to_string())?;

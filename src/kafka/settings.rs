@@ -4,7 +4,8 @@ use rdkafka::ClientConfig;
 
 use crate::config::Settings;
 
-/// The settings of any client of this process. What `HEADWATER_KAFKA_…` sets overrides ours.
+/// The settings of any client of this process. What `HEADWATER_KAFKA_…` sets overrides these; what exactly-once rests on
+/// (isolation, transactions, offsets) is set by each client after them and stands.
 pub fn client_config(settings: &Settings) -> ClientConfig {
     let mut config = ClientConfig::new();
     config

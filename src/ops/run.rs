@@ -17,7 +17,7 @@ use crate::{
     deliver::{DeliverError, Destination, PayloadTypes},
     engine::Dag,
     kafka::{
-        KafkaError,
+        KafkaError, SESSION_TIMEOUT,
         admin::{Admin, AdminError},
         control::{self, ControlError},
     },
@@ -157,7 +157,7 @@ impl Pipeline {
                 let control = Control::default();
                 let pulse = control.clone();
                 // A session that has timed out may have given our partitions to another.
-                let destination = Destination::new(spec, Arc::new(move || pulse.silent_ms() < 10_000))?;
+                let destination = Destination::new(spec, Arc::new(move || pulse.silent_ms() < SESSION_TIMEOUT.as_millis() as i64))?;
                 pipeline.destinations.push(destination.clone());
                 pipeline.workers.push(plan.deliver(&name, spec.concurrency, destination, control).await?);
             }

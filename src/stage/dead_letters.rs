@@ -14,8 +14,13 @@ use crate::{
     worker::Burial,
 };
 
-/// Original bytes beyond this are replaced by their hash; with headers and the rest a dead letter stays below 1 MiB.
+/// Key, headers and value together; what does not fit any more is left out, the value for its hash. With the rest a dead
+/// letter stays below 1 MiB, brokers' usual limit, so that it is never refused itself.
 const MAX_ORIGINAL: usize = 900 * 1024;
+/// Of the key, which stands in the record and in the letter.
+const MAX_KEY: usize = 64 * 1024;
+/// Producer and trace context are cut there.
+const MAX_LABEL: usize = 256;
 /// Messages are cut there.
 const MAX_MESSAGE: usize = 2 * 1024;
 
@@ -37,8 +42,21 @@ impl DeadLetters {
     pub fn letter(&self, input: &Input<'_>, code: &'static str, class: Class, message: impl Into<String>) -> DeadLetter {
         let mut message = message.into();
         truncate(&mut message, MAX_MESSAGE);
-        let too_large = input.value.is_some_and(|value| value.len() > MAX_ORIGINAL);
-        let text = |name| input.headers.get(name).map(|value| String::from_utf8_lossy(value).into_owned());
+        let key = input.key.filter(|key| key.len() <= MAX_KEY);
+        let mut room = MAX_ORIGINAL - 2 * key.map_or(0, <[u8]>::len);
+        let too_large = input.value.is_some_and(|value| value.len() > room);
+        room -= input.value.filter(|_| !too_large).map_or(0, <[u8]>::len);
+        let mut headers = input.headers.keep();
+        headers.retain(|(name, value)| {
+            let bytes = name.len() + value.len();
+            let fits = bytes <= room;
+            room -= if fits { bytes } else { 0 };
+            fits
+        });
+        let text = |name| {
+            let value = input.headers.get(name)?;
+            Some(String::from_utf8_lossy(&value[..value.len().min(MAX_LABEL)]).into_owned())
+        };
         DeadLetter {
             id: format!("{}:{}-{}@{}", self.stage, input.topic, input.partition, input.offset),
             failed_at_ms: clock::unix_ms(),
@@ -59,10 +77,10 @@ impl DeadLetters {
             schema_id: input.value.and_then(schema_id),
             traceparent: text("traceparent"),
             preview: None,
-            key: input.key.map(<[u8]>::to_vec),
+            key: key.map(<[u8]>::to_vec),
             value: input.value.filter(|_| !too_large).map(<[u8]>::to_vec),
             value_sha256: input.value.filter(|_| too_large).map(hash),
-            headers: input.headers.keep(),
+            headers,
         }
     }
 

@@ -50,6 +50,7 @@ impl Stage for Deliver {
     type Finished = Verdict;
     /// A call has effects: the next one for a person starts when the last has its answer.
     const SERIAL: bool = true;
+    const DEAD_LETTERS: usize = 0;
 
     fn accept(&mut self, input: &Input<'_>) -> Accept<Work> {
         let key = hash_key(input.key.unwrap_or_default());

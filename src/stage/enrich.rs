@@ -62,6 +62,7 @@ impl Stage for Enrich {
     /// Index among the stage's agents, and its part.
     type Finished = (usize, Part);
     const SERIAL: bool = false;
+    const DEAD_LETTERS: usize = 1;
 
     fn accept(&mut self, input: &Input<'_>) -> Accept<Work> {
         let key = hash_key(input.key.unwrap_or_default());
@@ -85,8 +86,11 @@ impl Stage for Enrich {
     }
 
     fn bury(&mut self, input: &Input<'_>, why: Burial) -> Work {
+        // What killed or panicked may do so again when it is read for its preview.
+        let is_readable = !matches!(why, Burial::Killed | Burial::Panicked(_));
         let mut letter = self.dead_letters.buried(input, why);
-        if let Front::Record { decoder, .. } = &self.front
+        if is_readable
+            && let Front::Record { decoder, .. } = &self.front
             && let Ok(record) = decoder.decode(input.value.unwrap_or_default())
         {
             letter.event_id = Some(record.event.id.clone());
@@ -172,8 +176,9 @@ impl Stage for Enrich {
     }
 
     fn assigned(&mut self, partitions: &[i32]) {
-        if let Front::Raw { admission, .. } = &mut self.front {
+        if let Front::Raw { admission, control, .. } = &mut self.front {
             admission.tags.retain(|partition, _| partitions.contains(partition));
+            control.close();
         }
         (self.share)(partitions.len());
     }
@@ -181,9 +186,8 @@ impl Stage for Enrich {
     fn opening(&mut self, partition: i32, tag: u32) -> Option<Hold> {
         match &mut self.front {
             Front::Record { .. } => None,
-            Front::Raw { admission, control, .. } => {
+            Front::Raw { admission, .. } => {
                 admission.tags.insert(partition, tag);
-                control.close();
                 Some(Hold::Control)
             }
         }

@@ -106,6 +106,7 @@ impl Stage for Intake {
     type Work = Work;
     type Finished = std::convert::Infallible;
     const SERIAL: bool = false;
+    const DEAD_LETTERS: usize = 1;
 
     fn accept(&mut self, input: &Input<'_>) -> Accept<Work> {
         match self.admission.admit(input) {
@@ -164,11 +165,12 @@ impl Stage for Intake {
 
     fn assigned(&mut self, partitions: &[i32]) {
         self.admission.tags.retain(|partition, _| partitions.contains(partition));
+        // Read after all of them were assigned: a stop that was written before is obeyed.
+        self.control.close();
     }
 
     fn opening(&mut self, partition: i32, tag: u32) -> Option<Hold> {
         self.admission.tags.insert(partition, tag);
-        self.control.close();
         Some(Hold::Control)
     }
 

@@ -9,7 +9,7 @@ use rdkafka::consumer::ConsumerGroupMetadata;
 
 use crate::{
     config::Settings,
-    engine::Batch,
+    engine::{AGAIN_LIMIT, Batch},
     kafka::{CommitGate, DeadLetterProducer, KafkaError, StageConsumer, TransactionOutcome, Transactor},
 };
 
@@ -20,6 +20,11 @@ pub trait Committer: Send + 'static {
 
     /// The consumer that the batches' offsets belong to; told once, before the first commit.
     fn joined(&mut self, consumer: StageConsumer);
+
+    /// How often a batch that was aborted is committed again before everything uncommitted is forgotten.
+    fn again_limit(&self) -> u32 {
+        AGAIN_LIMIT
+    }
 
     /// Commits a batch or says what became of it.
     fn commit(&mut self, batch: &Batch, member: Option<ConsumerGroupMetadata>) -> TransactionOutcome;
@@ -91,6 +96,12 @@ impl Committer for OffsetCommitter {
 
     fn joined(&mut self, consumer: StageConsumer) {
         self.consumer = Some(consumer);
+    }
+
+    /// Forgetting would repeat every call that was answered: the batch is committed again for as long as it takes, and
+    /// intake stands still meanwhile.
+    fn again_limit(&self) -> u32 {
+        u32::MAX
     }
 
     fn commit(&mut self, batch: &Batch, member: Option<ConsumerGroupMetadata>) -> TransactionOutcome {

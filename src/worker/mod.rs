@@ -32,6 +32,8 @@ pub trait Stage: 'static {
     /// Whether an event starts only after the previous one of its key has left (calls that have effects), or at once
     /// (functions of the record).
     const SERIAL: bool;
+    /// Index of the dead-letter topic among the output topics.
+    const DEAD_LETTERS: usize;
 
     /// Reads a record.
     fn accept(&mut self, input: &Input<'_>) -> Accept<Self::Work>;
@@ -51,10 +53,11 @@ pub trait Stage: 'static {
     /// Whether what held a partition back is over.
     fn is_lifted(&mut self, hold: &Hold) -> bool;
 
-    /// The partitions that the worker has now, after each rebalance.
+    /// The partitions that the worker has now, after each rebalance and each resumption.
     fn assigned(&mut self, partitions: &[i32]);
 
-    /// Called before a newly assigned partition takes anything in, with its tag (see [`crate::engine::partition_tag`]).
+    /// Called before a newly assigned partition takes anything in, with its tag (see [`crate::engine::partition_tag`]);
+    /// [`Stage::assigned`] follows once all of them are open.
     fn opening(&mut self, partition: i32, tag: u32) -> Option<Hold>;
 
     /// The control epoch to stamp into ledgers, where the stage obeys the control topic.

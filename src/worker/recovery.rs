@@ -1,12 +1,16 @@
-//! What a worker does when the ground moves: rebalances, doubt, refused records, a log that was cut.
+//! What a worker does when the ground moves: rebalances, doubt, a log that was cut.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::{collections::BTreeMap, time::Duration};
 
 use super::{Stage, Stats, Worker, slot::Slot};
 use crate::{
+    clock,
     engine::{Batch, Stamp, Task, partition_tag},
-    kafka::{Assignment, Change, Input, KafkaError, StageConsumer, is_out_of_range},
+    kafka::{Assignment, Change, KafkaError, RdError, StageConsumer, is_fatal, is_out_of_range},
 };
+
+/// Committed offsets that could not be read are asked for again after so long.
+const UNREAD_AGAIN: Duration = Duration::from_secs(1);
 
 impl<S: Stage> Worker<S> {
     /// Serves the consumer's callbacks and applies what rebalances did.
@@ -14,61 +18,60 @@ impl<S: Stage> Worker<S> {
         let mut busy = false;
         loop {
             let Some(consumer) = &self.consumer else { return Ok(false) };
-            let polled = match consumer.poll() {
-                None => None,
-                Some(Ok(message)) => Some(Ok(Input::borrow(&message).keep())),
-                Some(Err(error)) => Some(Err(error)),
-            };
+            let polled = consumer.poll().map(|polled| polled.map(|message| (message.partition, message.offset)));
             let changes = consumer.changes();
-            busy |= !changes.is_empty();
-            for change in changes {
-                self.apply(change)?;
+            if !changes.is_empty() {
+                busy = true;
+                for change in changes {
+                    self.apply(change)?;
+                }
+                self.tell_stage();
             }
             match polled {
                 None => return Ok(busy),
-                Some(Ok(record)) => {
-                    busy = true;
-                    if let Some(slot) = self.slots.get_mut(&record.view().partition) {
-                        slot.early.push_back(record);
-                    }
+                // Partitions are split off before they are assigned; beside its queue a record would lose its order.
+                Some(Ok((partition, offset))) => {
+                    let what = format!("keep {}-{partition}@{offset} in its queue", self.settings.topic);
+                    return Err(KafkaError::Refused { what, message: "it came beside it".to_owned() });
                 }
-                Some(Err(error)) => self.poll_failed(None, &error),
+                Some(Err(error)) => self.poll_failed(None, &error)?,
             }
         }
     }
 
     fn apply(&mut self, change: Change) -> Result<(), KafkaError> {
         Stats::count(&self.stats.rebalances);
+        let group = &self.settings.group;
         match change {
             Change::Failed(error) => return Err(error),
             Change::Revoked(partitions) => {
-                tracing::info!(group = %self.settings.group, ?partitions, "partitions given up");
+                tracing::info!(%group, ?partitions, "partitions given up");
                 for partition in &partitions {
                     self.slots.remove(partition);
                     self.turn.leave(*partition);
                 }
+                self.unread.0.retain(|partition| !partitions.contains(partition));
                 let slots = &self.slots;
                 self.gathered.retain_partitions(|partition| slots.contains_key(&partition));
-                if let Some(batch) = &mut self.again {
-                    batch.retain_partitions(|partition| slots.contains_key(&partition));
-                    if batch.is_empty() {
-                        self.again = None;
-                        self.commit.dropped(crate::clock::now());
-                    }
-                }
+                self.suspects.retain_partitions(|partition| slots.contains_key(&partition));
             }
             Change::Assigned(assignments) => {
-                tracing::info!(
-                    group = %self.settings.group,
-                    partitions = ?assignments.iter().map(|assignment| assignment.partition).collect::<Vec<_>>(),
-                    "partitions assigned"
-                );
+                let partitions: Vec<i32> = assignments.iter().map(|assignment| assignment.partition).collect();
+                tracing::info!(%group, ?partitions, "partitions assigned");
                 self.open(assignments, &BTreeMap::new())?;
             }
+            Change::Unread(partitions, error) => {
+                tracing::warn!(%group, ?partitions, %error, "partitions assigned, but what is committed for them cannot be read yet");
+                self.unread.0.extend(partitions);
+                self.unread.1 = clock::now() + UNREAD_AGAIN;
+            }
         }
+        Ok(())
+    }
+
+    fn tell_stage(&mut self) {
         let partitions: Vec<i32> = self.slots.keys().copied().collect();
         self.stage.assigned(&partitions);
-        Ok(())
     }
 
     /// Makes a slot of each assignment, from what is committed. `began_with`: where this life goes on after doubt, see
@@ -83,20 +86,21 @@ impl<S: Stage> Worker<S> {
             None => self.identity.insert(consumer.identity()?).clone(),
         };
         for assignment in assignments {
-            let tag = partition_tag(&cluster, &topic_id, assignment.partition);
+            let partition = assignment.partition;
+            let tag = partition_tag(&cluster, &topic_id, partition);
             let fresh = Stamp { tag, chain: self.settings.chain, epoch: 0, takeovers: 0 };
             let (task, error) = Task::resume(
-                assignment.partition,
+                partition,
                 assignment.offset,
                 &assignment.metadata,
                 fresh,
-                began_with.get(&assignment.partition).copied(),
+                began_with.get(&partition).copied(),
                 self.settings.max_in_flight,
             );
             if let Some(error) = error {
                 Stats::count(&self.stats.foreign_ledgers);
                 tracing::warn!(
-                    group = %self.settings.group, partition = assignment.partition, %error,
+                    group = %self.settings.group, partition, %error,
                     "work beyond the committed offset is repeated"
                 );
             }
@@ -104,29 +108,27 @@ impl<S: Stage> Worker<S> {
             let thread = self.thread.clone();
             let slot = Slot {
                 task,
-                queue: consumer.queue(assignment.partition, move || thread.unpark()),
-                early: VecDeque::new(),
+                queue: consumer.queue(partition, move || thread.unpark()),
                 held: None,
-                hold: self.stage.opening(assignment.partition, tag),
+                hold: self.stage.opening(partition, tag),
                 epoch: self.epochs,
+                calls: tokio::task::JoinSet::new(),
+                kept: 0,
             };
-            self.slots.insert(assignment.partition, slot);
+            self.slots.insert(partition, slot);
         }
         Ok(())
     }
 
     /// The producer is there: joins the group, or resumes after doubt.
     pub(super) fn producer_is_ready(&mut self) -> Result<(), KafkaError> {
-        if let Some(consumer) = &self.consumer {
-            let partitions: Vec<i32> = self.slots.keys().copied().collect();
-            if partitions.is_empty() {
-                return Ok(());
-            }
+        if self.consumer.is_some() {
             // The queues go before the partitions are split anew.
             let slots = std::mem::take(&mut self.slots);
+            let mut partitions: Vec<i32> = slots.keys().copied().collect();
             let began_with = slots.into_iter().map(|(partition, slot)| (partition, slot.task.began_with())).collect();
-            let assignments = consumer.resume(&partitions)?;
-            return self.open(assignments, &began_with);
+            partitions.append(&mut self.unread.0);
+            return self.resume(partitions, &began_with);
         }
         let thread = self.thread.clone();
         let consumer = StageConsumer::join(
@@ -141,8 +143,35 @@ impl<S: Stage> Worker<S> {
         Ok(())
     }
 
+    /// Starts partitions of ours again from what is committed. What cannot be read yet is asked for later.
+    fn resume(&mut self, partitions: Vec<i32>, began_with: &BTreeMap<i32, u32>) -> Result<(), KafkaError> {
+        let Some(consumer) = self.consumer.as_ref().filter(|_| !partitions.is_empty()) else { return Ok(()) };
+        match consumer.resume(&partitions) {
+            Ok(assignments) => {
+                self.open(assignments, began_with)?;
+                self.tell_stage();
+                Ok(())
+            }
+            Err(error @ KafkaError::NoCommittedOffset { .. }) => Err(error),
+            Err(error) => {
+                tracing::warn!(group = %self.settings.group, ?partitions, %error, "partitions cannot be resumed yet");
+                self.unread = (partitions, clock::now() + UNREAD_AGAIN);
+                Ok(())
+            }
+        }
+    }
+
+    /// Tries again to open what could not be opened.
+    pub(super) fn reopen_unread(&mut self) -> Result<(), KafkaError> {
+        if self.unread.0.is_empty() || self.unread.1 > clock::now() || !self.commit.takes_work() {
+            return Ok(());
+        }
+        let partitions = std::mem::take(&mut self.unread.0);
+        self.resume(partitions, &BTreeMap::new())
+    }
+
     /// Forgets everything uncommitted: the path a crash takes. The slots stay as a list of what is ours until the
-    /// producer has been made anew; nothing is taken in meanwhile.
+    /// producer has been made anew; nothing is taken in meanwhile, and their calls are ended.
     pub(super) fn forget(&mut self) {
         self.gathered.clear();
         self.since.clear();
@@ -151,54 +180,91 @@ impl<S: Stage> Worker<S> {
         self.turn.clear();
         for slot in self.slots.values_mut() {
             self.epochs += 1;
-            slot.epoch = self.epochs; // What is still under way is not ours any more.
+            slot.epoch = self.epochs; // What is still on its way to us is not ours any more.
             slot.held = None;
-            slot.early.clear();
+            slot.calls.abort_all();
         }
     }
 
-    /// An aborted batch, without what is no longer ours. A partition that went and came back while the batch was under
-    /// way has begun again from what is committed: its part of the batch would come twice.
-    pub(super) fn keep_for_again(&mut self, mut batch: Batch) {
+    /// Leaves in a batch only what belongs to assignments that we still have. A partition that went and came back while
+    /// the batch was under way has begun again from what is committed: its part of the batch would come twice.
+    pub(super) fn keep_ours(&self, batch: &mut Batch) {
         let (slots, assignments) = (&self.slots, &self.flying.1);
         batch.retain_partitions(|partition| {
             slots.get(&partition).is_some_and(|slot| assignments.contains(&(partition, slot.epoch)))
         });
-        if batch.is_empty() {
-            self.commit.dropped(crate::clock::now());
-        } else {
-            self.again = Some(batch);
+    }
+
+    /// A batch was committed: tells the tasks, and what the next owner is to be told should we leave now.
+    pub(super) fn note_committed(&mut self, batch: &Batch, assignments: &[(i32, u64)]) {
+        for ledger in &batch.ledgers {
+            let slot = self.slots.get_mut(&ledger.partition);
+            let Some(slot) = slot.filter(|slot| assignments.contains(&(ledger.partition, slot.epoch))) else { continue };
+            slot.task.committed();
+            if let Some(consumer) = &self.consumer {
+                consumer.set_farewell(ledger.partition, slot.task.farewell(ledger));
+            }
         }
     }
 
-    pub(super) fn poll_failed(&mut self, partition: Option<i32>, error: &rdkafka::error::KafkaError) {
-        if !is_out_of_range(error) {
-            tracing::warn!(group = %self.settings.group, ?partition, %error, "poll");
-            return;
+    pub(super) fn poll_failed(&mut self, partition: Option<i32>, error: &RdError) -> Result<(), KafkaError> {
+        let group = &self.settings.group;
+        if is_fatal(error) {
+            return Err(KafkaError::Refused { what: format!("consume as {group}"), message: error.to_string() });
         }
-        let Some(partition) = partition else {
-            tracing::error!(group = %self.settings.group, %error, "a committed offset lies outside the log");
-            return;
-        };
-        // Retention has deleted what was not read yet: counted, shown, and then we go on with what there is.
-        let (Some(consumer), Some(slot)) = (&self.consumer, self.slots.get(&partition)) else { return };
+        match partition {
+            Some(partition) if is_out_of_range(error) => return self.log_was_cut(partition),
+            _ => tracing::warn!(%group, ?partition, %error, "poll"),
+        }
+        // Its queue was dropped on the way here.
+        if let Some(partition) = partition
+            && let (Some(consumer), Some(slot)) = (&self.consumer, self.slots.get_mut(&partition))
+        {
+            let thread = self.thread.clone();
+            slot.queue = consumer.queue(partition, move || thread.unpark());
+        }
+        Ok(())
+    }
+
+    /// The next offset lies outside the log: retention deleted what was not read yet, or the log is another one.
+    fn log_was_cut(&mut self, partition: i32) -> Result<(), KafkaError> {
+        let (Some(consumer), Some(slot)) = (&self.consumer, self.slots.get_mut(&partition)) else { return Ok(()) };
+        let group = &self.settings.group;
         let wanted = slot.task.next();
-        match consumer.skip_to_start(partition) {
-            Ok(start) => {
-                let lost = (start - wanted).max(0) as u64;
-                Stats::add(&self.stats.lost, lost);
-                tracing::error!(
-                    group = %self.settings.group, partition, wanted, start, lost,
-                    "records were deleted by retention before they were read; raise retention.ms or add workers"
-                );
-                let assignment = Assignment { partition, offset: start.max(wanted), metadata: Vec::new() };
+        let (start, end) = match consumer.move_to_start(partition) {
+            Ok(bounds) => bounds,
+            Err(error) => {
+                tracing::error!(%group, partition, %error, "the log's start cannot be found yet");
                 self.slots.remove(&partition);
                 self.turn.leave(partition);
-                if let Err(error) = self.open(vec![assignment], &BTreeMap::new()) {
-                    tracing::error!(group = %self.settings.group, partition, %error, "partition cannot be resumed");
-                }
+                self.unread.0.push(partition);
+                self.unread.1 = clock::now() + UNREAD_AGAIN;
+                return Ok(());
             }
-            Err(error) => tracing::error!(group = %self.settings.group, partition, %error, "log start unknown"),
+        };
+        if wanted > end {
+            tracing::error!(
+                %group, partition, wanted, end,
+                "the topic ends before the committed offset: it was recreated, or an unclean leader lost records; \
+                 starting at its beginning"
+            );
+            self.slots.remove(&partition);
+            self.turn.leave(partition);
+            let assignment = Assignment { partition, offset: start, metadata: Vec::new() };
+            self.open(vec![assignment], &BTreeMap::new())?;
+            self.tell_stage();
+            return Ok(());
         }
+        // What is under way stays under way; only what was never read is lost.
+        let lost = (start - wanted).max(0) as u64;
+        Stats::add(&self.stats.lost, lost);
+        tracing::error!(
+            %group, partition, wanted, start, lost,
+            "records were deleted by retention before they were read; raise retention.ms or add workers"
+        );
+        slot.task.advance(start);
+        let thread = self.thread.clone();
+        slot.queue = consumer.queue(partition, move || thread.unpark());
+        Ok(())
     }
 }

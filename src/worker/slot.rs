@@ -1,7 +1,5 @@
 //! One assigned partition in the worker: its task, its queue, and the record that waits.
 
-use std::collections::VecDeque;
-
 use super::{Hold, Stage};
 use crate::{
     engine::Task,
@@ -14,7 +12,6 @@ pub(super) struct InFlight<W> {
     pub original: Option<OwnedInput>,
     /// When it was taken in.
     pub since: std::time::Instant,
-    pub started: bool,
 }
 
 /// A partition of ours.
@@ -22,12 +19,14 @@ pub(super) struct Slot<S: Stage> {
     pub task: Task<InFlight<S::Work>>,
     /// `None` until librdkafka split it off.
     pub queue: Option<Queue>,
-    /// Records that came before the partition had its own queue.
-    pub early: VecDeque<OwnedInput>,
     /// The next record, where it cannot be taken in yet.
     pub held: Option<OwnedInput>,
     /// What the partition waits for.
     pub hold: Option<Hold>,
     /// Tells this assignment from an earlier one: what an earlier one started is not ours.
     pub epoch: u64,
+    /// What was started for it. Goes with the slot: a call that outlived its assignment would be somebody else's.
+    pub calls: tokio::task::JoinSet<()>,
+    /// Bytes of originals kept for events under way.
+    pub kept: usize,
 }

@@ -19,7 +19,7 @@ use crate::{
     clock,
     config::Settings,
     engine::{After, Batch, Commit, Flight, Next, Room, Suspects, Turn, Verdict},
-    kafka::{CommitGate, Input, KafkaError, StageConsumer, TransactionOutcome},
+    kafka::{CommitGate, Input, KafkaError, Queue, RdError, StageConsumer, TransactionOutcome},
 };
 
 /// Records taken from one partition before the next has its turn.
@@ -30,7 +30,11 @@ const MAX_GATHERED_BYTES: usize = 8 << 20;
 /// After so long without a record, markers at a partition's end are committed too: an empty stage has lag 0.
 const REST: Duration = Duration::from_secs(1);
 /// How long a stopping worker waits for what it took.
-const DRAIN: Duration = Duration::from_secs(10);
+const DRAIN: Duration = Duration::from_secs(5);
+/// Originals of one partition's events under way, in bytes. At the limit intake of that partition stops.
+const MAX_KEPT_BYTES: usize = 16 << 20;
+/// So many take-overs by a producer of the same id, without a commit of ours between them, are no coincidence.
+const MAX_FENCED: u32 = 5;
 
 /// What a worker needs to know.
 pub struct WorkerSettings {
@@ -82,6 +86,13 @@ pub struct Worker<S: Stage> {
     pub(super) suspects: Suspects,
     /// Which partition may try a record alone.
     pub(super) turn: Turn,
+    /// Partitions that are ours but whose committed offsets could not be read yet, and when to try again.
+    pub(super) unread: (Vec<i32>, Instant),
+    /// Take-overs by another producer of our id since a commit went well.
+    fenced: u32,
+    /// A defect that ends the worker.
+    fatal: Option<KafkaError>,
+    partitions: Vec<i32>,
     /// Events released since the last batch.
     pub(super) released: u64,
     done: (mpsc::Sender<Done<S::Finished>>, mpsc::Receiver<Done<S::Finished>>),
@@ -103,6 +114,7 @@ impl<S: Stage> Worker<S> {
         let thread = thread::current();
         let gate = Arc::new(CommitGate::default());
         let wake = thread.clone();
+        let again_limit = committer.again_limit();
         let commits = CommitThread::start(&format!("commit {}", settings.group), committer, gate.clone(), move || {
             wake.unpark();
         })
@@ -110,7 +122,7 @@ impl<S: Stage> Worker<S> {
         let now = clock::now();
         let worker = Worker {
             stage,
-            commit: Commit::new(now, settings.min_commit_interval),
+            commit: Commit::new(now, settings.min_commit_interval, again_limit),
             settings,
             control,
             stats,
@@ -128,6 +140,10 @@ impl<S: Stage> Worker<S> {
             spare: Batch::default(),
             suspects: Suspects::default(),
             turn: Turn::default(),
+            unread: (Vec::new(), now),
+            fenced: 0,
+            fatal: None,
+            partitions: Vec::new(),
             released: 0,
             done: mpsc::channel(),
             futures: Vec::new(),
@@ -143,15 +159,19 @@ impl<S: Stage> Worker<S> {
         loop {
             self.now = clock::now();
             self.control.beat();
-            let mut busy = self.poll_consumer()?;
+            let mut busy = self.take_answers()?;
+            busy |= self.poll_consumer()?;
             busy |= self.take_finished();
-            busy |= self.take_answers()?;
             let stopping = self.control.is_stopping();
             if !stopping && self.stage.is_accepting() {
-                busy |= self.take_in();
+                busy |= self.take_in()?;
             }
             self.scan_positions();
+            self.reopen_unread()?;
             let next = self.drive_commit(stopping);
+            if self.fatal.is_some() {
+                break;
+            }
             if stopping && (self.is_drained() || *stop_by.get_or_insert(self.now + DRAIN) <= self.now) {
                 break;
             }
@@ -160,11 +180,11 @@ impl<S: Stage> Worker<S> {
                 thread::park_timeout(next.map_or(limit, |at| at.saturating_duration_since(clock::now()).min(limit)));
             }
         }
-        // Queues first, the commit thread's handle next, the consumer last: it leaves the group as it goes.
+        // Calls and queues first, the commit thread's handle next, the consumer last: it leaves the group as it goes.
         self.slots.clear();
         drop(self.commits);
         drop(self.consumer);
-        Ok(())
+        self.fatal.map_or(Ok(()), Err)
     }
 
     /// Whether everything taken in is committed.
@@ -175,69 +195,98 @@ impl<S: Stage> Worker<S> {
                 || (self.gathered.is_empty() && self.slots.values().all(|slot| slot.task.open() == 0 && !slot.task.is_dirty())))
     }
 
-    fn is_full(&self) -> bool {
-        self.gathered.outputs.len() >= MAX_GATHERED_RECORDS || self.gathered.outputs.bytes() >= MAX_GATHERED_BYTES
+    fn is_full(&self, partition: i32) -> bool {
+        self.slots.get(&partition).is_some_and(|slot| slot.kept >= MAX_KEPT_BYTES)
+            || self.gathered.outputs.len() >= MAX_GATHERED_RECORDS || self.gathered.outputs.bytes() >= MAX_GATHERED_BYTES
     }
 
     /// Takes records from each partition in turn. Says whether there may be more at once.
-    fn take_in(&mut self) -> bool {
-        if !self.commit.takes_work() {
-            return false;
+    fn take_in(&mut self) -> Result<bool, KafkaError> {
+        // Between doubt and resumption nothing may begin, and what was aborted goes before anything new.
+        if !self.commit.takes_work() || self.again.is_some() {
+            return Ok(false);
         }
-        let partitions: Vec<i32> = self.slots.keys().copied().collect();
+        let solitude = self.suspects.ask_for_solitude();
+        if solitude && !self.is_at_rest() {
+            return Ok(false);
+        }
+        let mut partitions = std::mem::take(&mut self.partitions);
+        partitions.clear();
+        partitions.extend(self.slots.keys());
         let mut busy = false;
-        for partition in partitions {
-            let Some(mut queue) = self.slots.get_mut(&partition).map(|slot| slot.queue.take()) else { continue };
-            for _ in 0..BURST {
-                if self.is_full() {
-                    Stats::count(&self.stats.backpressure);
-                    break;
-                }
-                if !self.take_one(partition, queue.as_mut()) {
-                    break;
-                }
-                busy = true;
-            }
-            if let Some(slot) = self.slots.get_mut(&partition) {
-                slot.queue = queue;
+        for partition in &partitions {
+            busy |= self.take_burst(*partition, if solitude { 1 } else { BURST })?;
+            if solitude && !self.is_at_rest() {
+                break;
             }
         }
-        busy
+        self.partitions = partitions;
+        Ok(busy)
+    }
+
+    /// Whether nothing is under way, gathered or being committed.
+    fn is_at_rest(&self) -> bool {
+        self.released == 0
+            && self.gathered.is_empty()
+            && !self.commit.is_busy()
+            && self.slots.values().all(|slot| slot.task.open() == 0)
+    }
+
+    /// Takes up to `burst` records from one partition.
+    fn take_burst(&mut self, partition: i32, burst: usize) -> Result<bool, KafkaError> {
+        let Some(queue) = self.slots.get_mut(&partition).and_then(|slot| slot.queue.take()) else { return Ok(false) };
+        let mut busy = false;
+        let mut failure = None;
+        for _ in 0..burst {
+            if self.is_full(partition) {
+                Stats::count(&self.stats.backpressure);
+                break;
+            }
+            match self.take_one(partition, &queue) {
+                Ok(true) => busy = true,
+                Ok(false) => break,
+                Err(error) => {
+                    failure = Some(error);
+                    break;
+                }
+            }
+        }
+        match (failure, self.slots.get_mut(&partition)) {
+            (Some(error), _) => {
+                drop(queue); // Its successor shares the same queue in librdkafka, callback and all.
+                self.poll_failed(Some(partition), &error)?;
+            }
+            (None, Some(slot)) => slot.queue = Some(queue),
+            (None, None) => {}
+        }
+        Ok(busy)
     }
 
     /// Takes one record, if there is one and it may be taken.
-    fn take_one(&mut self, partition: i32, queue: Option<&mut crate::kafka::Queue>) -> bool {
-        let Some(slot) = self.slots.get_mut(&partition) else { return false };
+    fn take_one(&mut self, partition: i32, queue: &Queue) -> Result<bool, RdError> {
+        let Some(slot) = self.slots.get_mut(&partition) else { return Ok(false) };
         if let Some(hold) = &slot.hold {
             if !self.stage.is_lifted(hold) {
-                return false;
+                return Ok(false);
             }
             slot.hold = None;
             slot.task.set_epoch(self.stage.epoch());
         }
-        if let Some(kept) = slot.held.take().or_else(|| slot.early.pop_front()) {
+        if let Some(kept) = slot.held.take() {
             let taken = self.offer(&kept.view());
             if !taken && let Some(slot) = self.slots.get_mut(&partition) {
                 slot.held = Some(kept);
             }
-            return taken;
+            return Ok(taken);
         }
-        let Some(queue) = queue else { return false };
-        match queue.poll() {
-            None => false,
-            Some(Ok(message)) => {
-                let input = Input::borrow(&message);
-                let taken = self.offer(&input);
-                if !taken && let Some(slot) = self.slots.get_mut(&partition) {
-                    slot.held = Some(input.keep());
-                }
-                taken
-            }
-            Some(Err(error)) => {
-                self.poll_failed(Some(partition), &error);
-                false
-            }
+        let Some(message) = queue.poll() else { return Ok(false) };
+        let message = message?;
+        let input = Input::borrow(&message);
+        let taken = self.offer(&input);
+        if !taken && let Some(slot) = self.slots.get_mut(&partition) {
+            slot.held = Some(input.keep());
         }
+        Ok(taken)
     }
 
     /// Takes in a record, or says that it must wait.
@@ -252,15 +301,14 @@ impl<S: Stage> Worker<S> {
             Room::Wait => return false,
             Room::Condemned => (key_hash(input), self.stage.bury(input, Burial::Killed)),
             Room::Go => {
-                let alone = self.gathered.is_empty() && !self.commit.is_busy() && slot.task.open() == 0;
-                match self.suspects.judge(place, alone) {
-                    Some(Ok(message)) => (key_hash(input), self.stage.bury(input, Burial::Refused(message))),
-                    Some(Err(())) => return false,
+                match self.suspects.guilty(place) {
+                    Some(message) => (key_hash(input), self.stage.bury(input, Burial::Refused(message.clone()))),
                     None => match catch_unwind(AssertUnwindSafe(|| self.stage.accept(input))) {
                         Ok(Accept::Work { key, work }) => (key, work),
                         Ok(Accept::Hold(hold)) => {
                             tracing::info!(group = %self.settings.group, partition = place.0, offset = place.1, ?hold, "partition waits");
                             slot.hold = Some(hold);
+                            slot.task.decline(&mut self.turn);
                             return false;
                         }
                         Err(panic) => (key_hash(input), self.stage.bury(input, Burial::Panicked(panic_text(&*panic)))),
@@ -270,7 +318,7 @@ impl<S: Stage> Worker<S> {
         };
         Stats::count(&self.stats.taken);
         let Some(slot) = self.slots.get_mut(&input.partition) else { return true };
-        let flight = InFlight { work, original: None, since: self.now, started: false };
+        let flight = InFlight { work, original: None, since: self.now };
         let (flight, first) = slot.task.push(input.offset, key, flight);
         if !S::SERIAL || first {
             self.start(input.partition, flight, Some(input));
@@ -281,6 +329,7 @@ impl<S: Stage> Worker<S> {
             && let Some(work) = slot.task.get_mut(flight)
         {
             work.original = Some(input.keep());
+            slot.kept += input.bytes();
         }
         true
     }
@@ -289,7 +338,6 @@ impl<S: Stage> Worker<S> {
     fn start(&mut self, partition: i32, flight: Flight, input: Option<&Input<'_>>) {
         let Some(slot) = self.slots.get_mut(&partition) else { return };
         let Some(in_flight) = slot.task.get_mut(flight) else { return };
-        in_flight.started = true;
         let mut futures = std::mem::take(&mut self.futures);
         let ready = match catch_unwind(AssertUnwindSafe(|| self.stage.start(&mut in_flight.work, &mut futures))) {
             Ok(ready) => ready,
@@ -305,13 +353,14 @@ impl<S: Stage> Worker<S> {
         let epoch = slot.epoch;
         for future in futures.drain(..) {
             let (done, thread) = (self.done.0.clone(), self.thread.clone());
-            self.settings.runtime.spawn(async move {
+            let call = async move {
                 let result =
                     AssertUnwindSafe(future).catch_unwind().await.map_err(|panic| panic_text(&*panic));
                 // The worker has ended where this fails; what is not committed is done again by the next owner.
                 let _ = done.send(Done { partition, epoch, flight, result });
                 thread.unpark();
-            });
+            };
+            slot.calls.spawn_on(call, &self.settings.runtime);
         }
         self.futures = futures;
     }
@@ -322,12 +371,15 @@ impl<S: Stage> Worker<S> {
         while let Ok(done) = self.done.1.try_recv() {
             busy = true;
             let Some(slot) = self.slots.get_mut(&done.partition).filter(|slot| slot.epoch == done.epoch) else { continue };
+            while slot.calls.try_join_next().is_some() {} // Those that have ended need no place any more.
             let Some(in_flight) = slot.task.get_mut(done.flight) else { continue };
-            match done.result {
-                Ok(finished) => {
-                    self.stage.finish(&mut in_flight.work, finished);
-                    self.start(done.partition, done.flight, None);
-                }
+            let stage = &mut self.stage;
+            let outcome = done.result.and_then(|finished| {
+                let finish = AssertUnwindSafe(|| stage.finish(&mut in_flight.work, finished));
+                catch_unwind(finish).map_err(|panic| panic_text(&*panic))
+            });
+            match outcome {
+                Ok(()) => self.start(done.partition, done.flight, None),
                 Err(panic) => {
                     bury(&mut self.stage, in_flight, None, Burial::Panicked(panic));
                     slot.task.ready(done.flight);
@@ -344,6 +396,7 @@ impl<S: Stage> Worker<S> {
             && let Some((offset, mut in_flight, next)) = slot.task.release(&mut self.turn)
         {
             let kept = in_flight.original.take();
+            slot.kept -= kept.as_ref().map_or(0, |kept| kept.view().bytes());
             let view = kept.as_ref().map(crate::kafka::OwnedInput::view);
             if let Some(input) = view.as_ref().or(current.filter(|input| input.offset == offset)) {
                 self.write(input, &mut in_flight.work);
@@ -364,17 +417,22 @@ impl<S: Stage> Worker<S> {
         let mark = self.gathered.outputs.mark();
         let (stage, outputs) = (&mut self.stage, &mut self.gathered.outputs);
         let why = match catch_unwind(AssertUnwindSafe(|| stage.release(input, work, outputs))) {
-            Ok(Ok(())) => return,
-            Ok(Err(why)) => why,
-            Err(panic) => Burial::Panicked(panic_text(&*panic)),
+            Ok(Ok(())) => None,
+            Ok(Err(why)) => Some(why),
+            Err(panic) => Some(Burial::Panicked(panic_text(&*panic))),
         };
-        outputs.reset(mark);
-        Stats::count(&self.stats.dead_letters);
-        let mut grave = stage.bury(input, why);
-        if let Err(why) = stage.release(input, &mut grave, outputs) {
+        if let Some(why) = why {
             outputs.reset(mark);
-            tracing::error!(topic = input.topic, partition = input.partition, offset = input.offset, ?why, "dead letter cannot be written");
+            let mut grave = stage.bury(input, why);
+            if let Err(why) = stage.release(input, &mut grave, outputs) {
+                // A defect of ours. Stopping loses nothing; going on would.
+                self.fatal = Some(KafkaError::Refused {
+                    what: format!("write the dead letter of {}-{}@{}", input.topic, input.partition, input.offset),
+                    message: format!("{why:?}"),
+                });
+            }
         }
+        Stats::add(&self.stats.dead_letters, outputs.added(mark, S::DEAD_LETTERS) as u64);
     }
 
     /// At a partition's end, markers are done too.
@@ -387,7 +445,6 @@ impl<S: Stage> Worker<S> {
         for (partition, position) in consumer.positions() {
             if let Some(slot) = self.slots.get_mut(&partition)
                 && slot.held.is_none()
-                && slot.early.is_empty()
             {
                 slot.task.advance(position);
             }
@@ -400,15 +457,15 @@ impl<S: Stage> Worker<S> {
         let lazy = (stopping || self.now.duration_since(self.last_commit) >= REST)
             && self.slots.values().any(|slot| slot.task.is_dirty());
         let gathered = urgent || lazy;
-        let member = match &self.consumer {
-            Some(consumer) if gathered || self.again.is_some() => consumer.member(),
-            _ => None,
-        };
-        // Without a generation that the broker will check (mid-rebalance) nothing may be committed.
-        if self.consumer.is_some() && member.is_none() && (gathered || self.again.is_some()) && !self.commit.needs_producer() {
-            return Some(self.now + Duration::from_millis(5));
+        let mut member = None;
+        if self.commit.is_due(self.now, gathered) {
+            member = self.consumer.as_ref().and_then(StageConsumer::member);
+            if member.is_none() {
+                // No generation that the broker would check (mid-rebalance): nothing may be committed.
+                return Some(self.now + Duration::from_millis(5));
+            }
         }
-        match self.commit.next(self.now, gathered && member.is_some()) {
+        match self.commit.next(self.now, gathered) {
             Next::Nothing => None,
             Next::At(at) => Some(at),
             Next::Initialise => {
@@ -427,13 +484,19 @@ impl<S: Stage> Worker<S> {
                 self.released = 0;
                 if batch.is_empty() {
                     self.commit.dropped(self.now);
+                    batch.clear();
                     self.spare = batch;
                     return None;
                 }
                 self.send_batch(batch, member)
             }
             Next::CommitAgain => {
-                let batch = self.again.take().unwrap_or_default();
+                let mut batch = self.again.take().unwrap_or_default();
+                self.keep_ours(&mut batch);
+                if batch.is_empty() {
+                    self.commit.dropped(self.now);
+                    return None;
+                }
                 self.send_batch(batch, member)
             }
         }
@@ -447,7 +510,14 @@ impl<S: Stage> Worker<S> {
     }
 
     fn take_answers(&mut self) -> Result<bool, KafkaError> {
-        let Ok(answer) = self.commits.answers.try_recv() else { return Ok(false) };
+        let answer = match self.commits.answers.try_recv() {
+            Ok(answer) => answer,
+            Err(mpsc::TryRecvError::Empty) => return Ok(false),
+            Err(mpsc::TryRecvError::Disconnected) => {
+                let message = "the commit thread has ended; the log above says why".to_owned();
+                return Err(KafkaError::Refused { what: "commit".to_owned(), message });
+            }
+        };
         let now = clock::now();
         match answer {
             Answer::Initialised(Ok(())) => {
@@ -488,15 +558,20 @@ impl<S: Stage> Worker<S> {
                 self.suspects.refused(refusals, &batch);
                 Verdict::Doubtful
             }
+            TransactionOutcome::Fenced(id) => {
+                tracing::warn!(group = %self.settings.group, id, "another producer uses our transactional id");
+                self.fenced += 1;
+                if self.fenced >= MAX_FENCED {
+                    return Err(KafkaError::Fenced(id.clone()));
+                }
+                Verdict::Doubtful
+            }
         };
         match self.commit.finished(now, verdict, fastrand::f64()) {
             After::Applied => {
+                self.fenced = 0;
                 let (times, assignments) = std::mem::take(&mut self.flying);
-                for (partition, epoch) in assignments {
-                    if let Some(slot) = self.slots.get_mut(&partition).filter(|slot| slot.epoch == epoch) {
-                        slot.task.committed();
-                    }
-                }
+                self.note_committed(&batch, &assignments);
                 Stats::count(&self.stats.commits);
                 Stats::add(&self.stats.committed_records, batch.outputs.len() as u64);
                 self.stats.commit_time.record(took, 1);
@@ -507,7 +582,7 @@ impl<S: Stage> Worker<S> {
                 batch.clear();
                 self.spare = batch;
             }
-            After::Again => self.keep_for_again(batch),
+            After::Again => self.again = Some(batch),
             After::Forget => {
                 Stats::count(&self.stats.recycles);
                 self.forget();
