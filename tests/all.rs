@@ -7,6 +7,7 @@ mod apache_kafka;
 mod broker;
 mod command;
 mod deliver;
+mod e2e;
 mod golden;
 mod house;
 mod plan;

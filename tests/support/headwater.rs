@@ -1,6 +1,7 @@
 //! The real binary as a process of its own: what a shell or Kubernetes would start, stop and kill.
 
 use std::{
+    cell::RefCell,
     ffi::OsStr,
     fs::{self, File},
     process::{Child, Command, ExitStatus, Output, Stdio},
@@ -13,7 +14,7 @@ use super::wait::{wait_for, wait_until};
 
 /// One run of `headwater`. Killed by process id when dropped.
 pub struct Headwater {
-    child: Child,
+    child: RefCell<Child>,
     command: String,
     /// Holds `stdout` and `stderr`.
     files: TempDir,
@@ -31,12 +32,12 @@ impl Headwater {
             .spawn()
             .expect("the binary starts");
         let words: Vec<_> = args.iter().map(|word| word.as_ref().to_string_lossy()).collect();
-        Headwater { child, command: format!("headwater {}", words.join(" ")), files }
+        Headwater { child: RefCell::new(child), command: format!("headwater {}", words.join(" ")), files }
     }
 
     /// Process id.
     pub fn pid(&self) -> u32 {
-        self.child.id()
+        self.child.borrow().id()
     }
 
     /// What it has written to stdout so far.
@@ -50,7 +51,7 @@ impl Headwater {
     }
 
     /// Waits until stdout or stderr holds this text. Panics with both when it ends or `limit` passes before.
-    pub fn wait_for_output(&mut self, text: &str, limit: Duration) {
+    pub fn wait_for_output(&self, text: &str, limit: Duration) {
         let seen = |run: &Headwater| run.stdout().contains(text) || run.stderr().contains(text);
         let found = wait_for(limit, || {
             let ended = !self.is_running();
@@ -60,14 +61,14 @@ impl Headwater {
     }
 
     /// Whether it has not ended.
-    pub fn is_running(&mut self) -> bool {
-        self.child.try_wait().expect("the process can be asked").is_none()
+    pub fn is_running(&self) -> bool {
+        self.child.borrow_mut().try_wait().expect("the process can be asked").is_none()
     }
 
     /// SIGKILL, as the kernel or a node's death would: nothing can be put in order. Waits until it is gone.
     pub fn kill9(&mut self) {
-        self.child.kill().expect("the process can be killed");
-        self.child.wait().expect("the process ends");
+        self.child.get_mut().kill().expect("the process can be killed");
+        self.child.get_mut().wait().expect("the process ends");
     }
 
     /// SIGTERM, as Kubernetes stops a pod.
@@ -84,8 +85,8 @@ impl Headwater {
     }
 
     /// Waits until it has ended by itself. Panics with its output after `limit`.
-    pub fn wait(&mut self, limit: Duration) -> ExitStatus {
-        wait_for(limit, || self.child.try_wait().expect("the process can be asked"))
+    pub fn wait(&self, limit: Duration) -> ExitStatus {
+        wait_for(limit, || self.child.borrow_mut().try_wait().expect("the process can be asked"))
             .unwrap_or_else(|| panic!("not ended within {limit:?}: {}", self.describe()))
     }
 
@@ -102,8 +103,8 @@ impl Headwater {
 impl Drop for Headwater {
     fn drop(&mut self) {
         // It may have ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        let _ = self.child.get_mut().kill();
+        let _ = self.child.get_mut().wait();
     }
 }
 

@@ -1,0 +1,6 @@
+//! The main job, end to end: real events in, enriched records and triggers out, exactly once. The real binary, on the
+//! development broker and on Apache Kafka from the same code.
+
+mod kill;
+mod pipeline;
+mod site;
