@@ -20,3 +20,4 @@ mod stubs;
 #[allow(dead_code)]
 mod support;
 mod verifier;
+mod help;

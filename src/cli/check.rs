@@ -2,7 +2,7 @@
 
 use std::{fmt::Write as _, path::PathBuf, process::ExitCode};
 
-use super::{DEFAULT_TOPOLOGY, complain, exit, print};
+use super::{DEFAULT_TOPOLOGY, complain, environment, exit, print};
 use crate::topology::{
     Diagnostic, LoadOptions, Loaded, Placement, Severity, Topology, Variables, load, plan_refusals, render,
 };
@@ -40,7 +40,7 @@ pub(crate) fn run(args: CheckArgs) -> ExitCode {
         }
     };
     let options = LoadOptions {
-        variables: Variables::optional(std::env::vars()),
+        variables: Variables::optional(environment()),
         placement: args.placement,
         ..LoadOptions::default()
     };

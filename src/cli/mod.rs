@@ -139,6 +139,11 @@ async fn stop_signal() {
     }
 }
 
+/// The environment's variables; what is not UTF-8 is no variable of ours.
+pub(crate) fn environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+}
+
 /// Writes a result to stdout. A reader that has gone (`| head`) is no error.
 pub(crate) fn print(text: &str) {
     let mut out = io::stdout().lock();

@@ -15,8 +15,9 @@ use regex::{Regex, RegexBuilder};
 use super::{ExprError, Scope, functions, lex, types};
 use crate::event::{EventMap, Path, Type};
 
-/// Deepest tree: evaluation recurses once per level.
-const MAX_DEPTH: usize = 64;
+/// Deepest tree: evaluation recurses once per level, with up to 25 kB of stack each in a debug build. `&&` and `||` are
+/// balanced, so that a long chain of them is not deep.
+const MAX_DEPTH: usize = 24;
 
 /// What evaluation needs beside the values.
 pub(super) struct Compiled {

@@ -114,7 +114,7 @@ impl Condition {
             text.push_str(&self.source[done..chain.place.end]);
             let _ = match path.get(record) {
                 Value::Null => write!(text, " (absent)"),
-                Value::Text(value) => write!(text, " ({value:?})"),
+                Value::Text(value) => write!(text, " ({:?}{})", shortened(&value), ellipsis(&value)),
                 value => write!(text, " ({value})"),
             };
             done = chain.place.end;
@@ -122,6 +122,17 @@ impl Condition {
         text.push_str(&self.source[done..]);
         text
     }
+}
+
+/// Most bytes of one text value in an explanation.
+const EXPLAINED_BYTES: usize = 160;
+
+fn shortened(text: &str) -> &str {
+    &text[..text.floor_char_boundary(EXPLAINED_BYTES)]
+}
+
+fn ellipsis(text: &str) -> &'static str {
+    if text.len() > EXPLAINED_BYTES { "…" } else { "" }
 }
 
 impl fmt::Debug for Condition {

@@ -153,7 +153,8 @@ pub fn is_whole(source: &str) -> bool {
         match token.kind {
             Kind::Operator(byte @ (b'(' | b'[' | b'{')) => open.push(byte),
             Kind::Operator(byte @ (b')' | b']' | b'}')) => {
-                if open.pop().is_none_or(|opening| opening != if byte == b')' { b'(' } else { byte - 2 }) {
+                let opening = if byte == b')' { b'(' } else { byte - 2 };
+                if open.pop() != Some(opening) {
                     return false;
                 }
             }

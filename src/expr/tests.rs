@@ -124,6 +124,39 @@ fn explain_puts_each_value_behind_its_name() {
 }
 
 #[test]
+fn explain_cuts_long_texts() {
+    let mut record = record();
+    record.event.url = Some("é".repeat(5000).into());
+    let text = Condition::compile("event.url != \"x\"", &Names).unwrap().explain(&record);
+    assert!(text.len() < 250 && text.contains("…") && text.ends_with("!= \"x\""), "{text}");
+}
+
+/// Half of what a thread has by default. A deeper bound overflows it, and an overflow ends the process.
+#[test]
+fn conditions_near_the_bounds_evaluate_on_a_small_stack() {
+    let deepest = |open: &str, middle: &str, close: &str| {
+        let (close, end) = close.split_once('|').unwrap_or((close, ""));
+        let source = |depth: usize| format!("{}{middle}{}{end}", open.repeat(depth), close.repeat(depth));
+        let depth = (1..60).take_while(|depth| Condition::compile(&source(*depth), &Names).is_ok()).last().unwrap();
+        assert!(depth >= 4, "{open} nests only {depth} deep");
+        Condition::compile(&source(depth), &Names).unwrap()
+    };
+    let conditions = [
+        deepest("score.value > 1 && ", "score.value > 1", ""),
+        deepest("1 + ", "1 > 1", ""),
+        deepest("1 > 1 ? 1 > 1 : ", "score.value > 1", ""),
+        deepest("(", "score.value > 1", ")"),
+        deepest("!", "(score.value > 1)", ""),
+        deepest("!(", "score.value > 1", ")"),
+        deepest("string(", "score.value", ")| != \"\""),
+        deepest("['x'].exists(x, ", "score.value > 1", ")"),
+    ];
+    let run = move || conditions.iter().filter(|condition| condition.eval(&record()) == Truth::True).count();
+    let worker = std::thread::Builder::new().stack_size(1 << 20).spawn(run).unwrap();
+    assert!(worker.join().unwrap() >= 5);
+}
+
+#[test]
 fn type_errors_say_what_to_write() {
     assert_eq!(
         refused("score.value >= \"60\""),

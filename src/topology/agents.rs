@@ -41,7 +41,7 @@ pub(super) fn signature(
 ) -> Signature {
     let name = &agent.common.name.value;
     let types = match &agent.body {
-        AgentBody::Function(_, calls) | AgentBody::Private(_, _, calls) => calls.types.as_ref(),
+        AgentBody::Function(_, calls) | AgentBody::Private(_, calls) => calls.types.as_ref(),
         _ => None,
     };
     let shape = fields::shape_of(&agent.body);
@@ -158,7 +158,7 @@ impl Build<'_> {
             },
         };
         let (attempts, fallback) = match &raw.body {
-            AgentBody::Function(_, calls) | AgentBody::Private(_, _, calls) => {
+            AgentBody::Function(_, calls) | AgentBody::Private(_, calls) => {
                 let cache = match binding {
                     Binding::Service(service) if self.services[service].cache.is_none() => {
                         Err(NoCache::Off(&self.services[service].name))

@@ -72,7 +72,7 @@ fn build(raw: &RawTopology, text: &str, options: &LoadOptions, findings: &mut Fi
     let Lenient(raw_agents) = &raw.agents;
     let raw_agents = raw_agents.as_ref()?;
     check_agent_names(raw_agents, raw, findings);
-    let source = raw.source.0.as_ref().and_then(|source| self::source(source, raw_agents, findings));
+    let source = raw.source.0.as_ref().and_then(|source| self::source(&raw.name.value, source, raw_agents, findings));
     let (services, bindings) = bind(raw.services.as_ref(), &raw_agents.entries, options, findings);
 
     let edges = order::edges(&raw_agents.entries, &raw_agents.broken, findings);
@@ -145,8 +145,21 @@ fn check_agent_names(agents: &RawAgents, raw: &RawTopology, findings: &mut Findi
     }
 }
 
-fn source(raw: &RawSource, agents: &RawAgents, findings: &mut Findings) -> Option<SourceSpec> {
+fn source(topology: &str, raw: &RawSource, agents: &RawAgents, findings: &mut Findings) -> Option<SourceSpec> {
     names::check_topic(&raw.topic, findings);
+    if let Some(suffix) = raw.topic.value.strip_prefix(&format!("{topology}.")) {
+        let own = ["events", "enriched", "triggers", "dead-letters", "control"].contains(&suffix)
+            || agents.entries.iter().any(|agent| agent.common.name.value == suffix);
+        if own {
+            let message = format!("the raw topic \"{}\" is one of the topology's own", raw.topic.value);
+            findings.error(
+                codes::HW109,
+                raw.topic.span,
+                message,
+                "Name the topic that producers write to, such as events.raw",
+            );
+        }
+    }
     let no_agents = Names { agents: &[], broken: &agents.broken };
     let key = match &raw.key {
         None => vec![Path::Event(EventField::UserId), Path::Event(EventField::AnonymousId)],
@@ -219,7 +232,8 @@ fn bind(
         .map(|agent| {
             let Name { value: name, span } = &agent.common.name;
             match &agent.body {
-                AgentBody::Private(keys, body, _) => {
+                AgentBody::Private(service, _) => {
+                    let (keys, body) = &**service;
                     if find(&list, name).is_some() {
                         let message =
                             format!("agent \"{name}\" brings a service of its own, and there is a service \"{name}\"");

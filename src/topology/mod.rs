@@ -2,7 +2,7 @@
 //!
 //! # Layout
 //!
-//! - parse: `yaml` (tree with places, refuses what YAML would change), `decode` and the `raw*` files (the grammar, from
+//! - parse: `yaml` (tree with places, refuses what YAML would change), `decode`, `leaf` and the `raw*` files (the grammar, from
 //!   which the JSON schema is made), `vars`, `units`
 //! - resolve: `load` (the way), `services`, `order` (dependencies), `agents`, `edge`, `scope` (names), `fields` (what
 //!   each type of agent yields)
@@ -17,6 +17,7 @@ mod decode;
 mod diagnostic;
 mod edge;
 mod fields;
+mod leaf;
 mod load;
 mod model;
 mod names;

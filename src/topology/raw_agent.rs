@@ -201,7 +201,7 @@ pub(super) enum AgentBody {
     UserAgent,
     Function(FunctionKeys, Calls),
     /// `type: hubspot` and the like: a service of its own.
-    Private(ServiceKeys, ServiceBody, Calls),
+    Private(Box<(ServiceKeys, ServiceBody)>, Calls),
     LocalLlm(Calls),
     Session,
     Funnel(FunnelKeys),
@@ -257,7 +257,7 @@ pub(super) const AGENTS: &[Kind<AgentBody>] = &[
         read: |map, cx| {
             let (service, body) = (ServiceKeys::read(map, cx), HubSpotKeys::read(map, cx));
             let calls = calls(map, cx);
-            Some(AgentBody::Private(service?, ServiceBody::HubSpot(body?), calls?))
+            Some(AgentBody::Private(Box::new((service?, ServiceBody::HubSpot(Box::new(body?)))), calls?))
         },
         keys: &[keys::<ServiceKeys>, keys::<HubSpotKeys>, keys::<CallKeys>, keys::<TypeKeys>],
     },
@@ -267,7 +267,7 @@ pub(super) const AGENTS: &[Kind<AgentBody>] = &[
         read: |map, cx| {
             let (service, body) = (ServiceKeys::read(map, cx), HttpKeys::read(map, cx));
             let calls = calls(map, cx);
-            Some(AgentBody::Private(service?, ServiceBody::Http(body?), calls?))
+            Some(AgentBody::Private(Box::new((service?, ServiceBody::Http(Box::new(body?)))), calls?))
         },
         keys: &[keys::<ServiceKeys>, keys::<HttpKeys>, keys::<CallKeys>, keys::<TypeKeys>],
     },
@@ -278,7 +278,7 @@ pub(super) const AGENTS: &[Kind<AgentBody>] = &[
             let (service, body) = (ServiceKeys::read(map, cx), SalesforceKeys::read(map, cx));
             let calls = calls(map, cx);
             body?;
-            Some(AgentBody::Private(service?, ServiceBody::Salesforce, calls?))
+            Some(AgentBody::Private(Box::new((service?, ServiceBody::Salesforce)), calls?))
         },
         keys: &[keys::<ServiceKeys>, keys::<SalesforceKeys>, keys::<CallKeys>, keys::<TypeKeys>],
     },

@@ -101,8 +101,8 @@ raw! {
 /// What a service needs by type.
 #[derive(Debug, Clone)]
 pub(super) enum ServiceBody {
-    HubSpot(HubSpotKeys),
-    Http(HttpKeys),
+    HubSpot(Box<HubSpotKeys>),
+    Http(Box<HttpKeys>),
     Salesforce,
 }
 
@@ -111,13 +111,13 @@ pub(super) const SERVICES: &[Kind<ServiceBody>] = &[
     Kind {
         name: "hubspot",
         doc: "HubSpot contacts: properties by id, misses batched into one call.",
-        read: |map, cx| HubSpotKeys::read(map, cx).map(ServiceBody::HubSpot),
+        read: |map, cx| HubSpotKeys::read(map, cx).map(|keys| ServiceBody::HubSpot(Box::new(keys))),
         keys: &[keys::<HubSpotKeys>],
     },
     Kind {
         name: "http",
         doc: "Any JSON API: address, headers and body from templates, JSON pointers into the answer.",
-        read: |map, cx| HttpKeys::read(map, cx).map(ServiceBody::Http),
+        read: |map, cx| HttpKeys::read(map, cx).map(|keys| ServiceBody::Http(Box::new(keys))),
         keys: &[keys::<HttpKeys>],
     },
     Kind {

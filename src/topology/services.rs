@@ -140,6 +140,13 @@ fn http_kind(name: &str, keys: &HttpKeys, span: Span, findings: &mut Findings) -
         let message = format!("service \"{name}\" has no key \"result\", which says what to take from the answer");
         findings.error(codes::HW105, span, message, "Write result: { level: /intent/level }");
     }
+    if let Some(auth) = &keys.auth
+        && usize::from(auth.bearer.is_some()) + usize::from(auth.basic.is_some()) + usize::from(auth.header.is_some())
+            != 1
+    {
+        let message = format!("auth of service \"{name}\" is to be one of bearer, basic, header");
+        findings.error(codes::HW107, span, message, "Write auth: { bearer: \"${TOKEN}\" }");
+    }
     ServiceKind::Http(HttpSpec {
         method,
         url: keys.url.value.clone(),

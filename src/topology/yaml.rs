@@ -28,9 +28,9 @@ impl Span {
         Span { line: span.start.line(), column: span.start.col() + 1, start, end }
     }
 
-    /// So many bytes into it, for texts on one line.
-    pub(super) fn advanced(self, bytes: usize) -> Self {
-        Span { column: self.column + bytes, start: (self.start + bytes).min(self.end), ..self }
+    /// So many characters and bytes into it, for texts on one line.
+    pub(super) fn advanced(self, characters: usize, bytes: usize) -> Self {
+        Span { column: self.column + characters, start: (self.start + bytes).min(self.end), ..self }
     }
 }
 
