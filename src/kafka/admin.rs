@@ -90,6 +90,18 @@ impl Admin {
         Ok(metadata.await?.brokers().len())
     }
 
+    /// The cluster's id, by which offsets of one cluster are told from another's.
+    pub async fn cluster_id(&self) -> Result<String, AdminError> {
+        let client = self.client.clone();
+        let what = "asking for its id";
+        // librdkafka gives none where it could not ask; asking for metadata tells why.
+        let id = self.blocking(what, move || match client.inner().fetch_cluster_id(TIMEOUT) {
+            Some(id) => Ok(Some(id)),
+            None => client.inner().fetch_metadata(None, TIMEOUT).map(|_| None),
+        });
+        id.await?.ok_or_else(|| AdminError::Refused { what: what.to_owned(), message: "it has none".to_owned() })
+    }
+
     /// Those of the topics that exist, with their settings.
     pub async fn topics(&self, names: &[String]) -> Result<BTreeMap<String, TopicState>, AdminError> {
         let counts = self.partition_counts(names).await?;

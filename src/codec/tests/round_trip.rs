@@ -172,3 +172,23 @@ fn a_value_of_the_wrong_type_leaves_the_output_as_it_was() {
     assert!(matches!(encoder.encode(&wrong, &mut out), Err(CodecError::Value(_))));
     assert_eq!(out, b"before");
 }
+
+#[test]
+fn a_preview_shows_whatever_decodes() {
+    let schema = r#"{ "type": "record", "name": "R", "fields": [
+        { "name": "a", "type": { "type": "map", "values": "bytes" } }, { "name": "b", "type": ["null", "double"] },
+        { "name": "c", "type": { "type": "array", "items": { "type": "enum", "name": "E", "symbols": ["x", "y"] } } }
+    ] }"#;
+    let schemas = cache(&[(1, schema)]);
+    let framed = b"\0\0\0\0\x01\x02\x02k\x04\xffz\0\0\x04\x00\x02\0";
+    assert_eq!(
+        preview(&schemas, framed).as_deref(),
+        Some("{\"a\":{\"k\":\"\u{fffd}z\"},\"b\":null,\"c\":[\"x\",\"y\"]}")
+    );
+    assert_eq!(preview(&schemas, b"{\"id\": 7}").as_deref(), Some("{\"id\": 7}"));
+    assert_eq!(preview(&schemas, b"\xff\xfe"), None);
+    assert_eq!(preview(&schemas, b"plain words"), None);
+    let long = format!("\"{}\"", "ж".repeat(2_000));
+    let cut = preview(&schemas, long.as_bytes()).unwrap();
+    assert!(cut.len() <= MAX_PREVIEW_BYTES && cut.ends_with('…'), "{}", cut.len());
+}
