@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use headwater::{
-    codec::RegistryClient,
+    codec::{RegistryClient, murmur2},
     config::Settings,
     dev::registry::Registry,
     event::Type,
@@ -180,6 +180,23 @@ async fn applying_twice_changes_nothing_the_second_time(bootstrap: &str) {
     assert_eq!(world.control(&topology).await.unwrap(), first);
 }
 
+async fn a_keyed_source_is_looked_at(bootstrap: &str) {
+    let world = World::new(bootstrap).await;
+    let mut topology = topology(&unique("keyed"), &["geo"]);
+    topology.source.keyed = true;
+    topology.stages[0].input = topology.source.topic.clone();
+    let raw = topology.source.topic.clone();
+    world.create(&raw, 3).await;
+    for key in ["u_1", "u_2", "u_3"] {
+        world.produce(&raw, murmur2::partition(key.as_bytes(), 3), key, 2).await;
+    }
+    assert!(world.plan(&topology).await.refusals.is_empty());
+    world.produce(&raw, (murmur2::partition(b"u_1", 3) + 1) % 3, "u_1", 1).await;
+    let refusals = world.plan(&topology).await.refusals;
+    assert_eq!(refusals.iter().map(|refusal| refusal.code).collect::<Vec<_>>(), ["HW605"]);
+    assert!(refusals[0].message.contains("1 of its 7 newest records"), "{refusals:?}");
+}
+
 async fn the_cluster_has_an_id(bootstrap: &str) {
     let world = World::new(bootstrap).await;
     assert!(!world.admin.cluster_id().await.unwrap().is_empty());
@@ -282,6 +299,7 @@ on_the_broker! {
     the_control_topic_is_read_to_its_end
     topics_with_other_partition_counts_are_refused
     the_cluster_has_an_id
+    a_keyed_source_is_looked_at
 }
 
 #[tokio::test]

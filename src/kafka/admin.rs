@@ -240,7 +240,7 @@ impl Admin {
     }
 
     /// For a throwaway consumer that speaks for a group without joining it.
-    fn member(&self, group: &str) -> ClientConfig {
+    pub(super) fn member(&self, group: &str) -> ClientConfig {
         let mut config = self.config.clone();
         config.set("group.id", group).set("enable.auto.commit", "false").set("auto.offset.reset", "error");
         config
@@ -248,7 +248,7 @@ impl Admin {
 
     /// Runs what blocks away from the runtime's workers, again while the cluster is only settling: a new topic's
     /// leader or a group's coordinator that is not known everywhere yet.
-    async fn blocking<T: Send + 'static>(
+    pub(super) async fn blocking<T: Send + 'static>(
         &self,
         what: &str,
         work: impl Fn() -> Result<T, KafkaError> + Send + Sync + 'static,
