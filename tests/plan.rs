@@ -304,9 +304,8 @@ on_the_broker! {
 
 #[tokio::test]
 async fn a_cluster_that_is_away_is_said_to_be_away() {
-    let mut settings = settings("127.0.0.1:1", "http://127.0.0.1:1");
-    settings.kafka.insert("socket.timeout.ms".into(), "1000".into());
-    let error = Admin::new(&settings).unwrap().brokers().await.unwrap_err();
+    let admin = Admin::new(&settings("127.0.0.1:1", "http://127.0.0.1:1")).unwrap();
+    let error = admin.with_timeout(Duration::from_secs(1)).brokers().await.unwrap_err();
     assert!(matches!(&error, AdminError::Unreachable { .. }), "{error}");
     assert!(error.to_string().starts_with("HW501 Kafka at 127.0.0.1:1 cannot be reached"), "{error}");
 }
