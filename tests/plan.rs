@@ -15,7 +15,10 @@ use headwater::{
     ops::{Deployment, Options, Plan, apply, observe, plan},
     topology::{AgentKind, AgentSpec, OutputField, SourceSpec, StageSpec, Start, Topology},
 };
-use rdkafka::producer::{FutureProducer, FutureRecord};
+use rdkafka::{
+    consumer::{BaseConsumer, Consumer},
+    producer::{FutureProducer, FutureRecord},
+};
 
 /// Where the tests' broker is.
 fn bootstrap() -> Option<String> {
@@ -245,6 +248,27 @@ async fn first_offsets_never_move_what_a_group_has_committed(bootstrap: &str) {
     assert_eq!(world.admin.committed("first-group", &topic, 2).await.unwrap(), [Some(2), Some(0)]);
 }
 
+async fn first_offsets_of_a_group_at_work_are_refused(bootstrap: &str) {
+    let world = World::new(bootstrap).await;
+    let topic = unique("busy");
+    world.create(&topic, 1).await;
+    let mut config = world.admin.config().clone();
+    config.set("group.id", &topic).set("enable.auto.commit", "false");
+    let name = topic.clone();
+    let member = tokio::task::spawn_blocking(move || {
+        let member: BaseConsumer = config.create().unwrap();
+        member.subscribe(&[&name]).unwrap();
+        while member.assignment().unwrap().count() == 0 {
+            let _ = member.poll(Duration::from_millis(20));
+        }
+        member
+    });
+    let member = member.await.unwrap();
+    let error = world.admin.commit_first(&topic, &topic, &[(0, 0)]).await.unwrap_err();
+    assert!(error.to_string().contains("the group is at work"), "{error}");
+    tokio::task::spawn_blocking(move || drop(member)).await.unwrap();
+}
+
 async fn the_control_topic_is_read_to_its_end(bootstrap: &str) {
     let world = World::new(bootstrap).await;
     let topology = topology(&unique("control"), &["geo"]);
@@ -296,6 +320,7 @@ on_the_broker! {
     a_raw_topic_that_exists_is_read_from_where_the_source_says
     a_changed_chain_is_refused_and_an_agent_that_joins_is_not
     first_offsets_never_move_what_a_group_has_committed
+    first_offsets_of_a_group_at_work_are_refused
     the_control_topic_is_read_to_its_end
     topics_with_other_partition_counts_are_refused
     the_cluster_has_an_id

@@ -286,6 +286,11 @@ impl Admin {
                 | RDKafkaErrorCode::SSL
                 | RDKafkaErrorCode::Authentication,
             ) => AdminError::Unreachable { servers: self.servers.clone(), what, message },
+            Some(
+                RDKafkaErrorCode::UnknownMemberId
+                | RDKafkaErrorCode::IllegalGeneration
+                | RDKafkaErrorCode::RebalanceInProgress,
+            ) => AdminError::Refused { what, message: "the group is at work. Stop its pods, apply, start them".into() },
             _ => AdminError::Refused { what, message },
         }
     }
