@@ -165,6 +165,13 @@ fn a_dead_letter_survives_the_round_trip() {
 }
 
 #[test]
+fn an_integer_may_stand_for_a_float() {
+    let whole = Record { parts: vec![Part::ok(Source::Local, vec![Value::Null, 51.into()])], ..record() };
+    let read = carried(&whole, &[GEO], &[GEO]);
+    assert_eq!(read.parts[0].field(1), &Value::Float(51.0));
+}
+
+#[test]
 fn a_value_of_the_wrong_type_leaves_the_output_as_it_was() {
     let mut encoder = RecordEncoder::new(Layout::new(&topology(&[GEO])), 7).unwrap();
     let mut out = b"before".to_vec();
