@@ -2,7 +2,8 @@
 
 use std::{fmt::Write as _, path::PathBuf, process::ExitCode};
 
-use super::{DEFAULT_TOPOLOGY, complain, environment, exit, print};
+use super::{DEFAULT_TOPOLOGY, complain, exit, print};
+use crate::config::environment;
 use crate::topology::{
     Diagnostic, LoadOptions, Loaded, Placement, Severity, Topology, Variables, load, plan_refusals, render,
 };

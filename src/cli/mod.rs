@@ -10,7 +10,7 @@ use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
 use crate::{
-    config::Settings,
+    config::{Settings, environment},
     topology::{LoadOptions, Placement, Topology, Variables, load, plan_refusals, render},
 };
 
@@ -82,7 +82,7 @@ fn deploy(args: &plan::DeployArgs, work: impl FnOnce(&Topology, &Settings) -> u8
         Ok(topology) => topology,
         Err(code) => return code.into(),
     };
-    match Settings::load(std::env::vars(), args.config.as_deref()) {
+    match Settings::load(environment(), args.config.as_deref()) {
         Ok(settings) => work(&topology, &settings).into(),
         Err(error) => {
             complain(&error.to_string());
@@ -98,7 +98,7 @@ fn load_to_run(file: &Path, placement: Option<Placement>) -> Result<Topology, u8
         exit::UNAVAILABLE
     })?;
     let options =
-        LoadOptions { variables: Variables::required(std::env::vars()), placement, ..LoadOptions::default() };
+        LoadOptions { variables: Variables::required(environment()), placement, ..LoadOptions::default() };
     let loaded = load(&file.display().to_string(), &text, &options).map_err(|findings| {
         complain(&render(&findings, &text));
         exit::NEGATIVE
@@ -137,11 +137,6 @@ async fn stop_signal() {
         // Without handlers the signals end the process by themselves.
         _ => std::future::pending().await,
     }
-}
-
-/// The environment's variables; what is not UTF-8 is no variable of ours.
-pub(crate) fn environment() -> impl Iterator<Item = (String, String)> {
-    std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
 }
 
 /// Writes a result to stdout. A reader that has gone (`| head`) is no error.

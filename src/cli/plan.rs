@@ -3,6 +3,8 @@
 use std::{
     io::{self, Write},
     path::PathBuf,
+    pin::pin,
+    time::Duration,
 };
 
 use clap::Args;
@@ -15,6 +17,9 @@ use crate::{
     ops::{Deployment, OpsError, Options, Plan, observe, plan},
     topology::{Placement, Topology},
 };
+
+/// After so long a person wants to know what is going on.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Show what `apply` would change: topics, schemas, groups' first offsets, the chain of stages. Nothing is ever deleted.
 ///
@@ -71,9 +76,22 @@ pub(super) struct Seen {
 pub(super) async fn look(topology: &Topology, settings: &Settings, args: &DeployArgs) -> Result<Seen, OpsError> {
     let (admin, registry) = (Admin::new(settings)?, RegistryClient::new(settings)?);
     let deployment = Deployment::of(topology);
-    let observed = observe(&deployment, &admin, &registry).await?;
+    let observed = patient(observe(&deployment, &admin, &registry), settings).await?;
     let plan = plan(&deployment, &observed, &args.options());
     Ok(Seen { admin, registry, plan })
+}
+
+/// Says so on stderr where it takes long.
+async fn patient<T>(looking: impl Future<Output = T>, settings: &Settings) -> T {
+    let mut looking = pin!(looking);
+    match tokio::time::timeout(PATIENCE, &mut looking).await {
+        Ok(seen) => seen,
+        Err(_) => {
+            let (kafka, registry) = (&settings.bootstrap_servers, &settings.registry_url);
+            let _ = writeln!(io::stderr().lock(), "still asking Kafka at {kafka} and the registry at {registry} …");
+            looking.await
+        }
+    }
 }
 
 /// Runs the command for a checked topology and gives its exit code.

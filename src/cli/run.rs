@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::{complain, exit, load_to_run};
 use crate::{
-    config::Settings,
+    config::{Settings, environment},
     ops::{Pipeline, RunOptions, start},
     topology::Placement,
 };
@@ -48,7 +48,7 @@ pub fn run(args: RunArgs) -> ExitCode {
         Ok(topology) => topology,
         Err(code) => return code.into(),
     };
-    let settings = match Settings::load(std::env::vars(), args.config.as_deref()) {
+    let settings = match Settings::load(environment(), args.config.as_deref()) {
         Ok(settings) => settings,
         Err(error) => {
             complain(&error.to_string());

@@ -7,7 +7,10 @@ use std::{
 };
 
 use super::{DEFAULT_TOPOLOGY, complain, exit, print};
-use crate::topology::{LoadOptions, Topology, Variables, json_schema, load, render};
+use crate::{
+    codec::enriched_schema,
+    topology::{LoadOptions, Topology, Variables, json_schema, load, render},
+};
 
 /// Write the derived schemas: the topology's JSON schema for editors, and what follows from a topology.
 #[derive(clap::Args)]
@@ -31,9 +34,11 @@ pub(crate) struct SchemaArgs {
 }
 
 /// Every derived schema of a topology: file name and text.
-fn derived(_topology: &Topology) -> Vec<(String, String)> {
-    // The record's Avro schema, `<name>.Enriched.avsc`, comes from codec and joins this list.
-    vec![("topology.schema.json".to_owned(), json_schema())]
+fn derived(topology: &Topology) -> Vec<(String, String)> {
+    vec![
+        ("topology.schema.json".to_owned(), json_schema()),
+        (format!("{}.Enriched.avsc", topology.name), enriched_schema(topology)),
+    ]
 }
 
 /// Runs the command.

@@ -12,7 +12,7 @@ use super::{
     layout::AgentLayout,
     read::{Key, Leaf, Long, Symbol, field, integer, skip},
 };
-use crate::event::{Outcome, Part, Provenance, Reason, Source, Value};
+use crate::event::{Outcome, Part, Provenance, Reason, Source, Type, Value};
 
 /// A part on its way out, in the order of the schema.
 pub(super) struct PartBody<'a> {
@@ -23,29 +23,31 @@ pub(super) struct PartBody<'a> {
 impl Serialize for PartBody<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut out = serializer.serialize_map(None)?;
-        for (index, (name, _)) in self.agent.fields.iter().enumerate() {
-            out.serialize_entry(&**name, &Field(self.part.field(index)))?;
+        for (index, (name, ty)) in self.agent.fields.iter().enumerate() {
+            out.serialize_entry(&**name, &Field(self.part.field(index), *ty))?;
         }
         out.serialize_entry("provenance", &ProvenanceBody(&self.part.provenance))?;
         out.end()
     }
 }
 
-/// One field's value. It must be of the type that the agent declares; agents hold to that.
-struct Field<'a>(&'a Value);
+/// One field's value. It must be of the type that the agent declares, or an integer where that is a float; agents hold
+/// to that.
+struct Field<'a>(&'a Value, Type);
 
 impl Serialize for Field<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self.0 {
             Value::Null => serializer.serialize_none(),
             Value::Bool(value) => serializer.serialize_bool(*value),
+            Value::Int(value) if self.1 == Type::Float => serializer.serialize_f64(*value as f64),
             Value::Int(value) => serializer.serialize_i64(*value),
             Value::Float(value) => serializer.serialize_f64(*value),
             Value::Text(text) => serializer.serialize_str(text),
             Value::List(values) => {
                 let mut out = serializer.serialize_seq(Some(values.len()))?;
                 for value in values.iter() {
-                    out.serialize_element(&Field(value))?;
+                    out.serialize_element(&Field(value, Type::Text))?;
                 }
                 out.end()
             }

@@ -153,14 +153,17 @@ impl RegistryClient {
             is_compatible: bool,
             #[serde(default)]
             messages: Vec<String>,
+            /// Apicurio's word for it.
+            #[serde(default)]
+            reason: Option<String>,
         }
         let path = format!("compatibility/subjects/{}/versions?verbose=true", encoded(subject));
         let request = self.http.post(self.at_path(&path)).json(&json!({ "schema": schema, "schemaType": "AVRO" }));
         let answer: Option<Answer> = optional(self.send(request, format!("subject {subject}")).await)?;
         Ok(match answer {
             None | Some(Answer { is_compatible: true, .. }) => Vec::new(),
-            Some(Answer { messages, .. }) if messages.is_empty() => {
-                vec!["the registry says that it is not compatible with an earlier version".to_owned()]
+            Some(Answer { messages, reason, .. }) if messages.is_empty() => {
+                vec![reason.unwrap_or_else(|| "the registry does not say why".to_owned())]
             }
             Some(Answer { messages, .. }) => messages,
         })

@@ -73,6 +73,11 @@ impl Settings {
     }
 }
 
+/// The environment's variables; what is not UTF-8 is no variable of ours.
+pub fn environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+}
+
 fn hostname() -> Option<String> {
     let name = std::env::var("HOSTNAME").ok().or_else(|| std::fs::read_to_string("/etc/hostname").ok())?;
     Some(name.trim().to_owned()).filter(|name| !name.is_empty())

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     codec::{RegistryClient, RegistryError},
-    config::{Settings, SettingsError},
+    config::{Settings, SettingsError, environment},
     kafka::admin::{Admin, AdminError},
     ops::{Deployment, Observed, OpsError, Options, Pipeline, RunError, RunOptions, apply, observe, plan, start},
     secret::Secret,
@@ -165,7 +165,7 @@ fn variables(crm: &Crm, intent: &Intent, receiver: &Receiver, places: &std::path
     .into_iter()
     .map(|(name, value)| (name.to_owned(), value))
     .collect();
-    variables.extend(std::env::vars());
+    variables.extend(environment());
     variables
 }
 

@@ -14,8 +14,8 @@ use rdkafka::{
 use super::settings::client_config;
 use crate::{clock, config::Settings};
 
-/// One question takes no longer.
-const TIMEOUT: Duration = Duration::from_secs(15);
+/// One question takes no longer, unless told otherwise.
+const TIMEOUT: Duration = Duration::from_secs(10);
 /// A new topic has its leaders everywhere after at most so long.
 const TOPIC_READY: Duration = Duration::from_secs(60);
 /// What is only settling has settled after so long.
@@ -65,6 +65,7 @@ pub struct Admin {
     config: ClientConfig,
     client: Arc<AdminClient<DefaultClientContext>>,
     servers: String,
+    timeout: Duration,
 }
 
 impl Admin {
@@ -75,7 +76,12 @@ impl Admin {
             what: "these settings (HEADWATER_KAFKA_…)".into(),
             message: error.to_string(),
         })?;
-        Ok(Admin { config, client: Arc::new(client), servers: settings.bootstrap_servers.clone() })
+        Ok(Admin { config, client: Arc::new(client), servers: settings.bootstrap_servers.clone(), timeout: TIMEOUT })
+    }
+
+    /// The same, with another limit for each question (10 s by default).
+    pub fn with_timeout(self, timeout: Duration) -> Self {
+        Admin { timeout, ..self }
     }
 
     /// What other clients of this cluster start from.
@@ -85,9 +91,21 @@ impl Admin {
 
     /// How many brokers there are.
     pub async fn brokers(&self) -> Result<usize, AdminError> {
-        let client = self.client.clone();
-        let metadata = self.blocking("asking for its brokers", move || client.inner().fetch_metadata(None, TIMEOUT));
+        let (client, timeout) = (self.client.clone(), self.timeout);
+        let metadata = self.blocking("asking for its brokers", move || client.inner().fetch_metadata(None, timeout));
         Ok(metadata.await?.brokers().len())
+    }
+
+    /// The cluster's id, by which offsets of one cluster are told from another's.
+    pub async fn cluster_id(&self) -> Result<String, AdminError> {
+        let (client, timeout) = (self.client.clone(), self.timeout);
+        let what = "asking for its id";
+        // librdkafka gives none where it could not ask; asking for metadata tells why.
+        let id = self.blocking(what, move || match client.inner().fetch_cluster_id(timeout) {
+            Some(id) => Ok(Some(id)),
+            None => client.inner().fetch_metadata(None, timeout).map(|_| None),
+        });
+        id.await?.ok_or_else(|| AdminError::Refused { what: what.to_owned(), message: "it has none".to_owned() })
     }
 
     /// Those of the topics that exist, with their settings.
@@ -98,7 +116,7 @@ impl Admin {
         if resources.is_empty() {
             return Ok(topics);
         }
-        let options = AdminOptions::new().request_timeout(Some(TIMEOUT));
+        let options = AdminOptions::new().request_timeout(Some(self.timeout));
         let what = "asking for the settings of topics";
         let described = self.client.describe_configs(&resources, &options).await.map_err(|e| self.error(what, e))?;
         for ((name, partitions), result) in counts.iter().zip(described) {
@@ -112,9 +130,9 @@ impl Admin {
 
     /// The number of partitions of those topics that exist and have a leader for each.
     async fn partition_counts(&self, names: &[String]) -> Result<BTreeMap<String, i32>, AdminError> {
-        let client = self.client.clone();
+        let (client, timeout) = (self.client.clone(), self.timeout);
         // All topics are asked for: asking for one by name may create it.
-        let metadata = self.blocking("asking for its topics", move || client.inner().fetch_metadata(None, TIMEOUT));
+        let metadata = self.blocking("asking for its topics", move || client.inner().fetch_metadata(None, timeout));
         let metadata = metadata.await?;
         let ready = metadata.topics().iter().filter(|topic| {
             topic.error().is_none() && topic.partitions().iter().all(|partition| partition.leader() >= 0)
@@ -137,7 +155,7 @@ impl Admin {
                 spec.config.iter().fold(topic, |topic, (key, value)| topic.set(key, value))
             })
             .collect();
-        let options = AdminOptions::new().request_timeout(Some(TIMEOUT)).operation_timeout(Some(TIMEOUT));
+        let options = AdminOptions::new().request_timeout(Some(self.timeout)).operation_timeout(Some(self.timeout));
         let results =
             self.client.create_topics(&topics, &options).await.map_err(|error| self.error("creating topics", error))?;
         for result in results {
@@ -169,13 +187,13 @@ impl Admin {
 
     /// What a group has committed, by partition from 0; `None` where nothing.
     pub async fn committed(&self, group: &str, topic: &str, partitions: i32) -> Result<Vec<Option<i64>>, AdminError> {
-        let (config, topic) = (self.member(group), topic.to_owned());
+        let (config, topic, timeout) = (self.member(group), topic.to_owned(), self.timeout);
         let what = format!("asking what {group} has committed");
         self.blocking(&what, move || {
             let mut list = TopicPartitionList::new();
             list.add_partition_range(&topic, 0, partitions - 1);
             let consumer: BaseConsumer = config.create()?;
-            let committed = consumer.committed_offsets(list, TIMEOUT)?;
+            let committed = consumer.committed_offsets(list, timeout)?;
             let mut offsets = vec![None; partitions.max(0) as usize];
             for element in committed.elements() {
                 element.error()?;
@@ -214,12 +232,12 @@ impl Admin {
 
     /// Where each partition begins and ends, by partition from 0.
     pub async fn bounds(&self, topic: &str, partitions: i32) -> Result<Vec<Bounds>, AdminError> {
-        let (client, topic) = (self.client.clone(), topic.to_owned());
+        let (client, topic, timeout) = (self.client.clone(), topic.to_owned(), self.timeout);
         let what = format!("asking where {topic} begins and ends");
         self.blocking(&what, move || {
             (0..partitions)
                 .map(|partition| {
-                    let (begin, end) = client.inner().fetch_watermarks(&topic, partition, TIMEOUT)?;
+                    let (begin, end) = client.inner().fetch_watermarks(&topic, partition, timeout)?;
                     Ok(Bounds { begin, end })
                 })
                 .collect()
@@ -228,7 +246,7 @@ impl Admin {
     }
 
     /// For a throwaway consumer that speaks for a group without joining it.
-    fn member(&self, group: &str) -> ClientConfig {
+    pub(super) fn member(&self, group: &str) -> ClientConfig {
         let mut config = self.config.clone();
         config.set("group.id", group).set("enable.auto.commit", "false").set("auto.offset.reset", "error");
         config
@@ -236,7 +254,7 @@ impl Admin {
 
     /// Runs what blocks away from the runtime's workers, again while the cluster is only settling: a new topic's
     /// leader or a group's coordinator that is not known everywhere yet.
-    async fn blocking<T: Send + 'static>(
+    pub(super) async fn blocking<T: Send + 'static>(
         &self,
         what: &str,
         work: impl Fn() -> Result<T, KafkaError> + Send + Sync + 'static,
@@ -268,6 +286,11 @@ impl Admin {
                 | RDKafkaErrorCode::SSL
                 | RDKafkaErrorCode::Authentication,
             ) => AdminError::Unreachable { servers: self.servers.clone(), what, message },
+            Some(
+                RDKafkaErrorCode::UnknownMemberId
+                | RDKafkaErrorCode::IllegalGeneration
+                | RDKafkaErrorCode::RebalanceInProgress,
+            ) => AdminError::Refused { what, message: "the group is at work. Stop its pods, apply, start them".into() },
             _ => AdminError::Refused { what, message },
         }
     }

@@ -7,6 +7,7 @@ mod error;
 mod input;
 mod producer;
 mod raw;
+pub mod sample;
 mod settings;
 
 pub use consumer::{

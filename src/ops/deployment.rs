@@ -49,6 +49,8 @@ pub struct Group {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Deployment {
     pub topology: String,
+    /// The raw topic.
+    pub raw: String,
     pub topics: Vec<Topic>,
     pub subjects: Vec<Subject>,
     pub groups: Vec<Group>,
@@ -98,6 +100,7 @@ impl Deployment {
             topics,
             subjects,
             groups: groups(topology, &raw, &triggers),
+            raw,
             chain: chain(topology),
             keyed: topology.source.keyed,
         }

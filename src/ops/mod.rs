@@ -12,7 +12,7 @@ mod tests;
 
 pub use apply::apply;
 pub use deployment::{Deployment, Group, Role, Subject, Topic};
-pub use observe::{Observed, ObservedSubject, observe};
+pub use observe::{Observed, ObservedSubject, Sampled, observe};
 pub use plan::{Change, Options, Plan, Refusal, plan};
 pub use run::{Pipeline, RunError, RunOptions, Running, start};
 

@@ -6,13 +6,16 @@ use futures::future::try_join_all;
 
 use super::{OpsError, deployment::Deployment};
 use crate::{
-    codec::{Registered, RegistryClient},
+    codec::{Registered, RegistryClient, murmur2},
     kafka::{
         admin::{Admin, AdminError, TopicState},
         control::{self, Control},
+        sample::newest_keys,
     },
 };
 
+/// Records of each partition of a keyed source that are looked at.
+const SAMPLE: i64 = 100;
 const CONTROL_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// What there is.
@@ -25,8 +28,18 @@ pub struct Observed {
     pub subjects: BTreeMap<String, ObservedSubject>,
     /// Committed offsets by group's name, by partition of its topic; none for topics that are missing.
     pub committed: BTreeMap<String, Vec<Option<i64>>>,
+    /// Of a keyed source: how many of the newest records were looked at, and how many lie in another partition than
+    /// their key's.
+    pub sampled: Sampled,
     /// `None`: nothing was ever applied to the end.
     pub control: Option<Control>,
+}
+
+/// What a look at a keyed source's newest records showed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Sampled {
+    pub records: usize,
+    pub misplaced: usize,
 }
 
 /// What the registry says of a subject and the schema that it is to hold.
@@ -65,6 +78,11 @@ pub async fn observe(deployment: &Deployment, admin: &Admin, registry: &Registry
     });
     let committed = try_join_all(asked).await?;
     observed.committed = committed.into_iter().collect();
+    if let (true, Some(raw)) = (deployment.keyed, observed.topics.get(&deployment.raw)) {
+        let keys = newest_keys(admin, &deployment.raw, raw.partitions, SAMPLE).await?;
+        let misplaced = |(partition, key): &&(i32, Vec<u8>)| murmur2::partition(key, raw.partitions) != *partition;
+        observed.sampled = Sampled { records: keys.len(), misplaced: keys.iter().filter(misplaced).count() };
+    }
     let topic = deployment.control_topic();
     if observed.topics.contains_key(&topic) {
         observed.control = read_control(admin, topic).await?;

@@ -2,7 +2,7 @@
 
 use super::{
     deployment::{Deployment, Group, Role, Topic},
-    observe::Observed,
+    observe::{Observed, Sampled},
     schema_diff,
 };
 use crate::{
@@ -107,6 +107,7 @@ impl Plan {
 
     fn topics(&mut self, deployment: &Deployment, observed: &Observed, options: &Options) {
         let partitions = self.partitions(deployment, observed, options);
+        self.sampled(deployment, observed);
         let replication = options.replication.clamp(1, observed.brokers.clamp(1, i32::MAX as usize) as i32);
         let mut created = false;
         for topic in &deployment.topics {
@@ -130,6 +131,19 @@ impl Plan {
         if created && replication < options.replication {
             let (brokers, asked) = (observed.brokers, options.replication);
             self.notes.push(format!("replication factor {replication} instead of {asked}: there {} {brokers} broker{}. A lost disk loses data", if brokers == 1 { "is" } else { "are" }, if brokers == 1 { "" } else { "s" }));
+        }
+    }
+
+    fn sampled(&mut self, deployment: &Deployment, observed: &Observed) {
+        let Sampled { records, misplaced } = observed.sampled;
+        if misplaced > 0 {
+            let message = format!(
+                "source.keyed: true says that {} is partitioned by murmur2 of its keys as Java clients do, but {misplaced} \
+                 of its {records} newest records lie in another partition. Remove keyed: intake then keys and partitions \
+                 them. (librdkafka and its clients need partitioner=murmur2_random)",
+                deployment.raw
+            );
+            self.refuse(codes::HW605, message);
         }
     }
 

@@ -96,6 +96,7 @@ fn applied(topology: &Topology) -> Observed {
         topics: deployment.topics.iter().map(|topic| (topic.name.clone(), state(topic))).collect(),
         subjects: deployment.subjects.iter().map(|s| (s.name.clone(), subject(s))).collect(),
         committed: deployment.groups.iter().map(|group| (group.name.clone(), vec![Some(5); 12])).collect(),
+        sampled: Sampled::default(),
         control: Some(Control { chain: deployment.chain, epoch: 4 }),
     }
 }
@@ -235,6 +236,17 @@ fn a_keyed_source_has_as_many_partitions_as_the_rest() {
     assert!(planned(&topology, &observed).is_empty());
     observed.topics.get_mut("events.raw").unwrap().partitions = 3;
     assert_eq!(codes(&planned(&topology, &observed)), ["HW504"]);
+}
+
+#[test]
+fn a_keyed_source_whose_records_lie_elsewhere_is_refused() {
+    let mut topology = topology(&["geo"]);
+    topology.source.keyed = true;
+    topology.stages[0].input = "events.raw".into();
+    let observed = Observed { sampled: Sampled { records: 1_200, misplaced: 7 }, ..applied(&topology) };
+    let plan = planned(&topology, &observed);
+    assert_eq!(codes(&plan), ["HW605"]);
+    assert!(plan.refusals[0].message.contains("7 of its 1200 newest records"), "{plan:?}");
 }
 
 #[test]

@@ -110,7 +110,7 @@ impl Drop for Headwater {
 
 /// Runs `headwater <args>` to its end, at most `limit`, and gives status and output.
 pub fn run<A: AsRef<OsStr>>(args: &[A], env: &[(&str, &str)], limit: Duration) -> Output {
-    let mut run = Headwater::spawn(args, env);
+    let run = Headwater::spawn(args, env);
     let status = run.wait(limit);
     Output { status, stdout: run.stdout().into_bytes(), stderr: run.stderr().into_bytes() }
 }

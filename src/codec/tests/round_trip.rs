@@ -165,10 +165,37 @@ fn a_dead_letter_survives_the_round_trip() {
 }
 
 #[test]
+fn an_integer_may_stand_for_a_float() {
+    let whole = Record { parts: vec![Part::ok(Source::Local, vec![Value::Null, 51.into()])], ..record() };
+    let read = carried(&whole, &[GEO], &[GEO]);
+    assert_eq!(read.parts[0].field(1), &Value::Float(51.0));
+}
+
+#[test]
 fn a_value_of_the_wrong_type_leaves_the_output_as_it_was() {
     let mut encoder = RecordEncoder::new(Layout::new(&topology(&[GEO])), 7).unwrap();
     let mut out = b"before".to_vec();
     let wrong = Record { parts: vec![Part::ok(Source::Local, vec![5.into()])], ..record() };
     assert!(matches!(encoder.encode(&wrong, &mut out), Err(CodecError::Value(_))));
     assert_eq!(out, b"before");
+}
+
+#[test]
+fn a_preview_shows_whatever_decodes() {
+    let schema = r#"{ "type": "record", "name": "R", "fields": [
+        { "name": "a", "type": { "type": "map", "values": "bytes" } }, { "name": "b", "type": ["null", "double"] },
+        { "name": "c", "type": { "type": "array", "items": { "type": "enum", "name": "E", "symbols": ["x", "y"] } } }
+    ] }"#;
+    let schemas = cache(&[(1, schema)]);
+    let framed = b"\0\0\0\0\x01\x02\x02k\x04\xffz\0\0\x04\x00\x02\0";
+    assert_eq!(
+        preview(&schemas, framed).as_deref(),
+        Some("{\"a\":{\"k\":\"\u{fffd}z\"},\"b\":null,\"c\":[\"x\",\"y\"]}")
+    );
+    assert_eq!(preview(&schemas, b"{\"id\": 7}").as_deref(), Some("{\"id\": 7}"));
+    assert_eq!(preview(&schemas, b"\xff\xfe"), None);
+    assert_eq!(preview(&schemas, b"plain words"), None);
+    let long = format!("\"{}\"", "ж".repeat(2_000));
+    let cut = preview(&schemas, long.as_bytes()).unwrap();
+    assert!(cut.len() <= MAX_PREVIEW_BYTES && cut.ends_with('…'), "{}", cut.len());
 }
