@@ -17,7 +17,7 @@ mod registry;
 mod stubs;
 //SIM mod simulation;
 // Each suite uses its own part of it.
+mod help;
 #[allow(dead_code)]
 mod support;
 mod verifier;
-mod help;

@@ -20,15 +20,6 @@ use rdkafka::{
     producer::{FutureProducer, FutureRecord},
 };
 
-/// Where the tests' broker is.
-fn bootstrap() -> Option<String> {
-    let bootstrap = std::env::var("HEADWATER_TEST_BOOTSTRAP").ok();
-    if bootstrap.is_none() {
-        eprintln!("not run: HEADWATER_TEST_BOOTSTRAP names no broker");
-    }
-    bootstrap
-}
-
 fn settings(bootstrap: &str, registry_url: &str) -> Settings {
     Settings {
         bootstrap_servers: bootstrap.to_owned(),
@@ -301,14 +292,27 @@ async fn topics_with_other_partition_counts_are_refused(bootstrap: &str) {
     assert_eq!(plan.refusals.iter().map(|refusal| refusal.code).collect::<Vec<_>>(), ["HW504"]);
 }
 
-macro_rules! on_the_broker {
+/// Each case on both brokers.
+macro_rules! on_both_brokers {
     ($($case:ident)*) => {
-        mod on_the_broker {
+        mod on_the_development_broker {
+            use crate::{e2e::OnDevelopmentBroker, support::world::Cluster};
+
             $(
-                #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
-                async fn $case() {
-                    if let Some(bootstrap) = super::bootstrap() {
-                        super::$case(&bootstrap).await;
+                #[test]
+                fn $case() {
+                    if let Some(cluster) = OnDevelopmentBroker::start() {
+                        super::run(super::$case(cluster.bootstrap()));
+                    }
+                }
+            )*
+        }
+        mod on_apache_kafka {
+            $(
+                #[test]
+                fn $case() {
+                    if let Some(kafka) = crate::support::kafka::ApacheKafka::shared() {
+                        super::run(super::$case(kafka.bootstrap()));
                     }
                 }
             )*
@@ -316,7 +320,11 @@ macro_rules! on_the_broker {
     };
 }
 
-on_the_broker! {
+fn run(case: impl Future<Output = ()>) {
+    tokio::runtime::Runtime::new().expect("a runtime").block_on(case);
+}
+
+on_both_brokers! {
     applying_twice_changes_nothing_the_second_time
     a_raw_topic_that_exists_is_read_from_where_the_source_says
     a_changed_chain_is_refused_and_an_agent_that_joins_is_not

@@ -27,7 +27,9 @@ const CAMPAIGN: &str = include_str!("../../topologies/campaign.yaml");
 /// Tells a story of twenty seconds (the CRM dies and comes back) and counts in the topics what was lost or doubled: exits
 /// with 1 if that is not 0. In a terminal the world then stays up until Ctrl-C. A port that is taken is chosen anew.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  headwater dev\n  headwater dev topologies/campaign.yaml --rate 200 --placement fused\n  headwater dev --exit")]
+#[command(
+    after_help = "Examples:\n  headwater dev\n  headwater dev topologies/campaign.yaml --rate 200 --placement fused\n  headwater dev --exit"
+)]
 pub struct DevArgs {
     /// The topology file [default: topologies/campaign.yaml, or the one built in].
     topology: Option<PathBuf>,
@@ -73,8 +75,7 @@ fn source(args: &DevArgs) -> Result<(String, String), String> {
 }
 
 async fn dev(args: DevArgs, name: String, text: String) -> u8 {
-    let options =
-        WorldOptions { broker_port: args.broker_port, placement: args.placement, ..WorldOptions::default() };
+    let options = WorldOptions { broker_port: args.broker_port, placement: args.placement, ..WorldOptions::default() };
     let (partitions, crm_latency) = (options.partitions, options.crm.latency);
     let mut world = match World::start(&name, &text, options).await {
         Ok(world) => world,

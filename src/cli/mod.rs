@@ -97,8 +97,7 @@ fn load_to_run(file: &Path, placement: Option<Placement>) -> Result<Topology, u8
         complain(&format!("{}: {error}", file.display()));
         exit::UNAVAILABLE
     })?;
-    let options =
-        LoadOptions { variables: Variables::required(environment()), placement, ..LoadOptions::default() };
+    let options = LoadOptions { variables: Variables::required(environment()), placement, ..LoadOptions::default() };
     let loaded = load(&file.display().to_string(), &text, &options).map_err(|findings| {
         complain(&render(&findings, &text));
         exit::NEGATIVE

@@ -55,11 +55,8 @@ pub fn run(args: RunArgs) -> ExitCode {
             return exit::USAGE.into();
         }
     };
-    let options = RunOptions {
-        stages: args.stages.clone(),
-        max_in_flight: args.max_in_flight.into(),
-        ..RunOptions::default()
-    };
+    let options =
+        RunOptions { stages: args.stages.clone(), max_in_flight: args.max_in_flight.into(), ..RunOptions::default() };
     super::blocking(async {
         let pipeline = match start(&topology, &settings, &options).await {
             Ok(pipeline) => pipeline,

@@ -64,9 +64,8 @@ impl Settings {
                 .ok_or(SettingsError::Missing("HEADWATER_SCHEMA_REGISTRY_URL", "schema_registry_url"))?
                 .trim_end_matches('/')
                 .to_owned(),
-            registry_auth: take("schema_registry_username").map(|username| {
-                (username, Secret::new(take("schema_registry_password").unwrap_or_default()))
-            }),
+            registry_auth: take("schema_registry_username")
+                .map(|username| (username, Secret::new(take("schema_registry_password").unwrap_or_default()))),
             kafka,
             pod: take("pod").or_else(hostname).unwrap_or_else(|| "pod-0".to_owned()),
         })

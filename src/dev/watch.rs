@@ -207,14 +207,16 @@ pub fn reckon(
     let mut seen = HashSet::new();
     let (mut twice, mut foreign) = (0, 0);
     for (place, value) in read_all(settings, &topology.topic("enriched"), partitions)? {
-        let record = reader.record(&value, runtime).map_err(|error| WatchError(format!("enriched {place:?}: {error}")))?;
+        let record =
+            reader.record(&value, runtime).map_err(|error| WatchError(format!("enriched {place:?}: {error}")))?;
         let origin = (record.origin.partition, record.origin.offset);
         foreign += u64::from(!raw.contains(&origin));
         twice += u64::from(!seen.insert(origin));
     }
     let mut triggers = HashSet::new();
     for (place, value) in read_all(settings, &topology.topic("triggers"), partitions)? {
-        let trigger = reader.trigger(&value, runtime).map_err(|error| WatchError(format!("triggers {place:?}: {error}")))?;
+        let trigger =
+            reader.trigger(&value, runtime).map_err(|error| WatchError(format!("triggers {place:?}: {error}")))?;
         twice += u64::from(!triggers.insert(trigger.id));
     }
     if foreign > 0 {

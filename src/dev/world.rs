@@ -179,7 +179,8 @@ mod tempdir {
 
     impl Scratch {
         pub fn with(name: &str, content: &[u8]) -> io::Result<Self> {
-            let file = std::env::temp_dir().join(format!("headwater-{}-{:x}-{name}", std::process::id(), fastrand::u64(..)));
+            let file =
+                std::env::temp_dir().join(format!("headwater-{}-{:x}-{name}", std::process::id(), fastrand::u64(..)));
             std::fs::write(&file, content)?;
             Ok(Scratch { file })
         }

@@ -69,9 +69,7 @@ impl Outputs {
 
     /// Every record with its key and value.
     pub fn iter(&self) -> impl Iterator<Item = (&Output, &[u8], &[u8])> {
-        self.records
-            .iter()
-            .map(|output| (output, &self.arena[output.key.clone()], &self.arena[output.value.clone()]))
+        self.records.iter().map(|output| (output, &self.arena[output.key.clone()], &self.arena[output.value.clone()]))
     }
 
     /// How many records.

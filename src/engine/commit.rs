@@ -165,10 +165,7 @@ impl Commit {
 
     /// Whether work may be taken in: not between doubt and the resumption from what is committed.
     pub fn takes_work(&self) -> bool {
-        !matches!(
-            self.state,
-            State::Waiting { then: Step::Initialise, .. } | State::Busy(Step::Initialise)
-        )
+        !matches!(self.state, State::Waiting { then: Step::Initialise, .. } | State::Busy(Step::Initialise))
     }
 
     /// Exponential with full jitter.

@@ -28,9 +28,7 @@ impl Dag {
         let needs = dependencies
             .iter()
             .enumerate()
-            .map(|(agent, reads)| {
-                reads.iter().try_fold(0u64, |bits, read| (*read < agent).then(|| bits | 1 << read))
-            })
+            .map(|(agent, reads)| reads.iter().try_fold(0u64, |bits, read| (*read < agent).then(|| bits | 1 << read)))
             .collect::<Option<Box<[u64]>>>()?;
         let all = if needs.len() == 64 { u64::MAX } else { (1 << needs.len()) - 1 };
         Some(Dag { needs, all })

@@ -39,10 +39,15 @@ pub enum Room {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trial {
     /// Nothing taken in yet; the next record announces the take-over first.
-    Opening { announced: bool },
+    Opening {
+        announced: bool,
+    },
     Normal,
     /// One at a time, so many more.
-    Alone { left: usize, announced: Option<i64> },
+    Alone {
+        left: usize,
+        announced: Option<i64>,
+    },
 }
 
 struct Entry<W> {
@@ -150,7 +155,11 @@ impl<W> Task<W> {
             }
             Trial::Alone { .. } if self.ledger.open() > 0 => Room::Wait,
             Trial::Alone { announced, .. } if *announced == Some(offset) => {
-                if self.announcing { Room::Wait } else { Room::Go }
+                if self.announcing {
+                    Room::Wait
+                } else {
+                    Room::Go
+                }
             }
             Trial::Alone { announced, .. } => {
                 *announced = Some(offset);
@@ -274,11 +283,7 @@ impl<W> Task<W> {
     /// The ledger as it is to be committed now, with everything released so far.
     pub fn entry(&mut self) -> LedgerEntry {
         self.dirty = false;
-        LedgerEntry {
-            partition: self.partition,
-            offset: self.ledger.base(),
-            metadata: self.ledger.encode(&self.stamp),
-        }
+        LedgerEntry { partition: self.partition, offset: self.ledger.base(), metadata: self.ledger.encode(&self.stamp) }
     }
 
     /// A batch with this task's ledger was committed: what was announced in it may begin.
@@ -359,7 +364,11 @@ mod tests {
             assert_eq!(lives(alone).1, [(0, Room::Go), (1, Room::Wait)], "the fourth life goes one by one");
         }
         assert_eq!(lives(6).1, [(0, Room::Condemned), (1, Room::Wait)]);
-        assert_eq!(lives(9).1, [(0, Room::Condemned), (1, Room::Wait)], "what is condemned stays so until it is buried");
+        assert_eq!(
+            lives(9).1,
+            [(0, Room::Condemned), (1, Room::Wait)],
+            "what is condemned stays so until it is buried"
+        );
     }
 
     #[test]

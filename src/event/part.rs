@@ -83,10 +83,7 @@ impl Part {
 
     /// A part without fields: not called, or called in vain.
     pub fn without(outcome: Outcome, reason: Reason) -> Self {
-        Part {
-            fields: Vec::new(),
-            provenance: Provenance { outcome, reason: Some(reason), ..Default::default() },
-        }
+        Part { fields: Vec::new(), provenance: Provenance { outcome, reason: Some(reason), ..Default::default() } }
     }
 
     /// Whether the agent has yet to run.

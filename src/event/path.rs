@@ -58,8 +58,14 @@ pub enum Path {
     Entry(EventMap, Arc<str>),
     Record(RecordField),
     /// Field `field` of the part of agent `agent` (indexes into the topology's agents and their outputs).
-    Part { agent: usize, field: usize },
-    Provenance { agent: usize, field: ProvenanceField },
+    Part {
+        agent: usize,
+        field: usize,
+    },
+    Provenance {
+        agent: usize,
+        field: ProvenanceField,
+    },
 }
 
 impl Path {
@@ -151,9 +157,7 @@ impl EventMap {
             EventMap::ClientHints => text(&event.client_hints),
             EventMap::Campaign => text(&event.campaign),
             EventMap::Properties => text(&event.properties),
-            EventMap::Consent => {
-                event.consent.iter().map(|(key, value)| (key.clone(), Value::Bool(*value))).collect()
-            }
+            EventMap::Consent => event.consent.iter().map(|(key, value)| (key.clone(), Value::Bool(*value))).collect(),
         }))
     }
 }

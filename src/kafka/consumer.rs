@@ -17,7 +17,9 @@ use parking_lot::{Condvar, Mutex};
 use rdkafka::{
     ClientContext, Offset, TopicPartitionList,
     config::RDKafkaLogLevel,
-    consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, ConsumerGroupMetadata, base_consumer::PartitionQueue},
+    consumer::{
+        BaseConsumer, CommitMode, Consumer, ConsumerContext, ConsumerGroupMetadata, base_consumer::PartitionQueue,
+    },
     error::{KafkaError as RdError, RDKafkaErrorCode as Code},
     message::{BorrowedMessage, Message},
     types::RDKafkaRespErr,
@@ -163,7 +165,8 @@ impl Context {
             return;
         }
         // Where this fails the next owner counts one take-over too many, which alone condemns nothing.
-        if let Err(error) = commit_list(&self.topic, &leaving).and_then(|list| consumer.commit(&list, CommitMode::Sync)) {
+        if let Err(error) = commit_list(&self.topic, &leaving).and_then(|list| consumer.commit(&list, CommitMode::Sync))
+        {
             tracing::info!(group = self.group, %error, "left without a farewell");
         }
     }
@@ -413,10 +416,7 @@ impl StageConsumer {
 
     /// Another handle to the same consumer, for the commit thread.
     pub fn share(&self) -> StageConsumer {
-        StageConsumer {
-            inner: self.inner.clone(),
-            topic: self.topic.clone(),
-        }
+        StageConsumer { inner: self.inner.clone(), topic: self.topic.clone() }
     }
 
     /// The cluster's id and the topic's, which tag ledgers and origins.

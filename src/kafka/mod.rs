@@ -13,9 +13,9 @@ mod settings;
 pub use consumer::{
     Assignment, Change, CommitGate, Place, Queue, SESSION_TIMEOUT, StageConsumer, is_fatal, is_out_of_range,
 };
-pub use rdkafka::error::KafkaError as RdError;
 pub use error::KafkaError;
 pub use input::{Headers, Input, OwnedInput};
 pub use producer::{DeadLetterProducer, Refusal, TransactionOutcome, Transactor};
 pub use raw::GroupMember;
+pub use rdkafka::error::KafkaError as RdError;
 pub use settings::client_config;

@@ -163,9 +163,10 @@ impl Transactor {
             Some(Code::Fenced | Code::InvalidProducerEpoch | Code::ProducerFenced) => {
                 KafkaError::Fenced(transactional_id.to_owned())
             }
-            Some(Code::TransactionalIdAuthorizationFailed | Code::ClusterAuthorizationFailed) => {
-                KafkaError::Refused { what: format!("open the transactional id {transactional_id}"), message: error.to_string() }
-            }
+            Some(Code::TransactionalIdAuthorizationFailed | Code::ClusterAuthorizationFailed) => KafkaError::Refused {
+                what: format!("open the transactional id {transactional_id}"),
+                message: error.to_string(),
+            },
             _ => KafkaError::Unreachable {
                 servers: settings.bootstrap_servers.clone(),
                 what: "did not open a transaction",
@@ -285,10 +286,8 @@ impl Transactor {
 
     fn abort(&self, error: RdError) -> TransactionOutcome {
         let text = error.to_string();
-        if matches!(
-            error.rdkafka_error_code(),
-            Some(Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch)
-        ) {
+        if matches!(error.rdkafka_error_code(), Some(Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch))
+        {
             return TransactionOutcome::Fenced(self.id.clone());
         }
         let requires_abort = match &error {

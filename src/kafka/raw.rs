@@ -128,7 +128,11 @@ pub fn topic_id<C: ClientContext>(client: &Client<C>, topic: &str, timeout: Dura
 unsafe fn read_topic_id(event: *mut rd_kafka_event_t) -> Result<[u8; 16], String> {
     unsafe {
         let text = |error: *const std::ffi::c_char| {
-            if error.is_null() { "unknown error".to_owned() } else { CStr::from_ptr(error).to_string_lossy().into_owned() }
+            if error.is_null() {
+                "unknown error".to_owned()
+            } else {
+                CStr::from_ptr(error).to_string_lossy().into_owned()
+            }
         };
         if sys::rd_kafka_event_error(event) as i32 != 0 {
             return Err(text(sys::rd_kafka_event_error_string(event)));

@@ -10,8 +10,8 @@ use super::{deployment::Deployment, plan::chain_difference};
 use crate::{
     agent::{self, Agent, AgentError},
     codec::{
-        CodecError, DEAD_LETTER_SCHEMA, EventDecoder, Layout, RecordDecoder, RecordEncoder, RegistryClient, RegistryError,
-        SchemaCache, TRIGGER_SCHEMA, TriggerDecoder, TriggerEncoder, enriched_schema,
+        CodecError, DEAD_LETTER_SCHEMA, EventDecoder, Layout, RecordDecoder, RecordEncoder, RegistryClient,
+        RegistryError, SchemaCache, TRIGGER_SCHEMA, TriggerDecoder, TriggerEncoder, enriched_schema,
     },
     config::Settings,
     deliver::{DeliverError, Destination, PayloadTypes},
@@ -22,7 +22,9 @@ use crate::{
         control::{self, ControlError},
     },
     service::{ServiceError, Services},
-    stage::{Admission, ControlGate, ControlState, DeadLetters, Decide, Deliver, Enrich, Front, Intake, Lookups, ReadControl},
+    stage::{
+        Admission, ControlGate, ControlState, DeadLetters, Decide, Deliver, Enrich, Front, Intake, Lookups, ReadControl,
+    },
     topology::{Fallback, StageSpec, Topology},
     worker::{Control, OffsetCommitter, Stage, Stats, TransactionCommitter, Worker, WorkerSettings},
 };
@@ -157,7 +159,8 @@ impl Pipeline {
                 let control = Control::default();
                 let pulse = control.clone();
                 // A session that has timed out may have given our partitions to another.
-                let destination = Destination::new(spec, Arc::new(move || pulse.silent_ms() < SESSION_TIMEOUT.as_millis() as i64))?;
+                let destination =
+                    Destination::new(spec, Arc::new(move || pulse.silent_ms() < SESSION_TIMEOUT.as_millis() as i64))?;
                 pipeline.destinations.push(destination.clone());
                 pipeline.workers.push(plan.deliver(&name, spec.concurrency, destination, control).await?);
             }
@@ -172,7 +175,8 @@ impl Pipeline {
 
     /// The first worker that has ended although nobody stopped it.
     pub fn failed(&mut self) -> Option<(Arc<str>, String)> {
-        let worker = self.workers.iter_mut().find(|worker| worker.thread.as_ref().is_some_and(JoinHandle::is_finished))?;
+        let worker =
+            self.workers.iter_mut().find(|worker| worker.thread.as_ref().is_some_and(JoinHandle::is_finished))?;
         let outcome = worker.thread.take().map(JoinHandle::join);
         let text = match outcome {
             Some(Ok(Err(error))) => error.to_string(),
@@ -222,10 +226,8 @@ pub async fn start(topology: &Topology, settings: &Settings, options: &RunOption
         )));
     }
     let read: ReadControl = Arc::new(move || {
-        let control = control::read(&config, &topic, READ_CONTROL).map_err(|error| KafkaError::Refused {
-            what: format!("read {topic}"),
-            message: error.to_string(),
-        })?;
+        let control = control::read(&config, &topic, READ_CONTROL)
+            .map_err(|error| KafkaError::Refused { what: format!("read {topic}"), message: error.to_string() })?;
         Ok(control.map_or(ControlState { chain: 0, open: false, epoch: 0 }, |control| ControlState {
             chain: control.chain.number,
             open: control.chain.open,
@@ -237,7 +239,8 @@ pub async fn start(topology: &Topology, settings: &Settings, options: &RunOption
 
 /// How many partitions the internal topics have, once all of them are there and agree.
 async fn partitions(topology: &Topology, settings: &Settings) -> Result<i32, RunError> {
-    let mut topics: Vec<String> = topology.stages.iter().flat_map(|stage| [stage.input.to_string(), stage.output.to_string()]).collect();
+    let mut topics: Vec<String> =
+        topology.stages.iter().flat_map(|stage| [stage.input.to_string(), stage.output.to_string()]).collect();
     topics.push(topology.topic("triggers"));
     if topology.source.keyed {
         topics[0] = topology.source.topic.to_string();
@@ -247,7 +250,8 @@ async fn partitions(topology: &Topology, settings: &Settings) -> Result<i32, Run
     let counted = topics.into_iter().map(|topic| (found.get(&topic).map(|state| state.partitions), topic));
     let mut common = None;
     for (count, topic) in counted {
-        let count = count.ok_or_else(|| RunError::Topics(format!("topic {topic} is missing. Run `headwater apply`")))?;
+        let count =
+            count.ok_or_else(|| RunError::Topics(format!("topic {topic} is missing. Run `headwater apply`")))?;
         match &common {
             None => common = Some((count, topic)),
             Some((expected, first)) if *expected != count => {
@@ -412,8 +416,7 @@ impl Plan<'_> {
             dead_letters: self.dead_letters(name, 0).await?,
             share: Box::new(move |ours| target.set_share((ours as f64 / f64::from(all.max(1))).max(f64::MIN_POSITIVE))),
         };
-        let committer =
-            OffsetCommitter::new(self.settings.clone(), vec![self.topology.topic("dead-letters").into()]);
+        let committer = OffsetCommitter::new(self.settings.clone(), vec![self.topology.topic("dead-letters").into()]);
         let settings = WorkerSettings {
             max_in_flight: concurrency,
             ..self.worker(self.topology.topic("triggers").into(), &self.topology.topic(name))

@@ -39,7 +39,13 @@ impl DeadLetters {
     }
 
     /// A dead letter of this record.
-    pub fn letter(&self, input: &Input<'_>, code: &'static str, class: Class, message: impl Into<String>) -> DeadLetter {
+    pub fn letter(
+        &self,
+        input: &Input<'_>,
+        code: &'static str,
+        class: Class,
+        message: impl Into<String>,
+    ) -> DeadLetter {
         let mut message = message.into();
         truncate(&mut message, MAX_MESSAGE);
         let key = input.key.filter(|key| key.len() <= MAX_KEY);
@@ -117,10 +123,7 @@ impl DeadLetters {
             ("headwater-error-class", letter.class.name().into()),
             ("headwater-error-message", letter.message.clone().into_bytes()),
             ("headwater-error-stage", letter.stage.as_bytes().to_vec()),
-            (
-                "headwater-error-origin",
-                format!("{}-{}@{}", letter.topic, letter.partition, letter.offset).into_bytes(),
-            ),
+            ("headwater-error-origin", format!("{}-{}@{}", letter.topic, letter.partition, letter.offset).into_bytes()),
         ];
         Ok(())
     }

@@ -32,7 +32,10 @@ pub enum Work {
     /// Not called yet.
     Waiting(Box<Trigger>),
     /// Being called. What a dead letter would need is kept.
-    Called { event_id: Arc<str>, dead: Option<(Dead, u32)> },
+    Called {
+        event_id: Arc<str>,
+        dead: Option<(Dead, u32)>,
+    },
     /// Another destination's.
     NotOurs,
     Dead(Box<DeadLetter>),

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use futures::{FutureExt, future::BoxFuture};
 
-use super::{Admission, ControlGate, DeadLetters, Decide, Lookups, dead_letters::preview, intake::Admitted, intake::burial};
+use super::{
+    Admission, ControlGate, DeadLetters, Decide, Lookups, dead_letters::preview, intake::Admitted, intake::burial,
+};
 use crate::{
     agent::{Agent, Step},
     codec::{DecodeError, RecordDecoder, RecordEncoder, TriggerEncoder, murmur2},
@@ -68,10 +70,9 @@ impl Stage for Enrich {
         let key = hash_key(input.key.unwrap_or_default());
         match self.read(input) {
             Ok(record) if record.chain > self.chain => Accept::Hold(Hold::NewerChain(record.chain)),
-            Ok(record) => Accept::Work {
-                key,
-                work: Work::Record(Box::new(Flight { record, progress: Progress::default() })),
-            },
+            Ok(record) => {
+                Accept::Work { key, work: Work::Record(Box::new(Flight { record, progress: Progress::default() })) }
+            }
             Err(Admitted::Hold(hold)) => Accept::Hold(hold),
             Err(Admitted::Refused { code, class, message, event }) => {
                 let mut letter = self.dead_letters.letter(input, code, class, message);

@@ -57,11 +57,9 @@ impl Admission {
         let now_ms = clock::unix_ms();
         match accept(event, &self.key, place, now_ms) {
             Ok((key, event)) => Admitted::Record { key, record: Box::new(self.record(event, input, now_ms)) },
-            Err(rejection) => refused(
-                rejection.code,
-                rejection.class,
-                format!("{}: {}", rejection.field, rejection.message),
-            ),
+            Err(rejection) => {
+                refused(rejection.code, rejection.class, format!("{}: {}", rejection.field, rejection.message))
+            }
         }
     }
 
@@ -118,10 +116,7 @@ impl Stage for Intake {
                 let mut letter = self.dead_letters.letter(input, code, class, message);
                 letter.event_id = event.as_ref().map(|event| event.id.clone());
                 letter.preview = event.as_deref().map(preview);
-                Accept::Work {
-                    key: hash_key(input.key.unwrap_or_default()),
-                    work: Work::Dead(Box::new(letter)),
-                }
+                Accept::Work { key: hash_key(input.key.unwrap_or_default()), work: Work::Dead(Box::new(letter)) }
             }
         }
     }

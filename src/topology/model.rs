@@ -67,7 +67,9 @@ pub enum ServiceKind {
     HubSpot(HubSpotSpec),
     Http(HttpSpec),
     /// Parsed and checked; `run` refuses it in this version, by this type name.
-    Later { kind: Arc<str> },
+    Later {
+        kind: Arc<str>,
+    },
 }
 
 #[derive(Debug, Clone)]
@@ -169,13 +171,19 @@ pub struct OutputField {
 
 #[derive(Debug, Clone)]
 pub enum AgentKind {
-    GeoIp { database: std::path::PathBuf },
+    GeoIp {
+        database: std::path::PathBuf,
+    },
     UserAgent,
     /// Calls the service of that index.
-    Function { service: usize },
+    Function {
+        service: usize,
+    },
     LeadScore(LeadScoreSpec),
     /// Parsed and checked; `run` refuses it in this version, by this type name.
-    Later { kind: Arc<str> },
+    Later {
+        kind: Arc<str>,
+    },
 }
 
 #[derive(Debug, Clone)]

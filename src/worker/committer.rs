@@ -41,7 +41,12 @@ pub struct TransactionCommitter {
 
 impl TransactionCommitter {
     /// For one worker. The id must be stable and the worker's own.
-    pub fn new(settings: Settings, transactional_id: String, input_topic: Arc<str>, output_topics: Vec<Arc<str>>) -> Self {
+    pub fn new(
+        settings: Settings,
+        transactional_id: String,
+        input_topic: Arc<str>,
+        output_topics: Vec<Arc<str>>,
+    ) -> Self {
         TransactionCommitter { settings, transactional_id, input_topic, output_topics, transactor: None }
     }
 }

@@ -199,7 +199,9 @@ impl<S: Stage> Worker<S> {
     pub(super) fn note_committed(&mut self, batch: &Batch, assignments: &[(i32, u64)]) {
         for ledger in &batch.ledgers {
             let slot = self.slots.get_mut(&ledger.partition);
-            let Some(slot) = slot.filter(|slot| assignments.contains(&(ledger.partition, slot.epoch))) else { continue };
+            let Some(slot) = slot.filter(|slot| assignments.contains(&(ledger.partition, slot.epoch))) else {
+                continue;
+            };
             slot.task.committed();
             if let Some(consumer) = &self.consumer {
                 consumer.set_farewell(ledger.partition, slot.task.farewell(ledger));

@@ -176,7 +176,8 @@ impl<S: Stage> Worker<S> {
                 break;
             }
             if !busy {
-                let limit = Duration::from_millis(if self.slots.values().any(|slot| slot.hold.is_some()) { 10 } else { 100 });
+                let limit =
+                    Duration::from_millis(if self.slots.values().any(|slot| slot.hold.is_some()) { 10 } else { 100 });
                 thread::park_timeout(next.map_or(limit, |at| at.saturating_duration_since(clock::now()).min(limit)));
             }
         }
@@ -192,12 +193,14 @@ impl<S: Stage> Worker<S> {
         !self.commit.is_busy()
             && self.again.is_none()
             && (self.consumer.is_none()
-                || (self.gathered.is_empty() && self.slots.values().all(|slot| slot.task.open() == 0 && !slot.task.is_dirty())))
+                || (self.gathered.is_empty()
+                    && self.slots.values().all(|slot| slot.task.open() == 0 && !slot.task.is_dirty())))
     }
 
     fn is_full(&self, partition: i32) -> bool {
         self.slots.get(&partition).is_some_and(|slot| slot.kept >= MAX_KEPT_BYTES)
-            || self.gathered.outputs.len() >= MAX_GATHERED_RECORDS || self.gathered.outputs.bytes() >= MAX_GATHERED_BYTES
+            || self.gathered.outputs.len() >= MAX_GATHERED_RECORDS
+            || self.gathered.outputs.bytes() >= MAX_GATHERED_BYTES
     }
 
     /// Takes records from each partition in turn. Says whether there may be more at once.
@@ -300,21 +303,19 @@ impl<S: Stage> Worker<S> {
             }
             Room::Wait => return false,
             Room::Condemned => (key_hash(input), self.stage.bury(input, Burial::Killed)),
-            Room::Go => {
-                match self.suspects.guilty(place) {
-                    Some(message) => (key_hash(input), self.stage.bury(input, Burial::Refused(message.clone()))),
-                    None => match catch_unwind(AssertUnwindSafe(|| self.stage.accept(input))) {
-                        Ok(Accept::Work { key, work }) => (key, work),
-                        Ok(Accept::Hold(hold)) => {
-                            tracing::info!(group = %self.settings.group, partition = place.0, offset = place.1, ?hold, "partition waits");
-                            slot.hold = Some(hold);
-                            slot.task.decline(&mut self.turn);
-                            return false;
-                        }
-                        Err(panic) => (key_hash(input), self.stage.bury(input, Burial::Panicked(panic_text(&*panic)))),
-                    },
-                }
-            }
+            Room::Go => match self.suspects.guilty(place) {
+                Some(message) => (key_hash(input), self.stage.bury(input, Burial::Refused(message.clone()))),
+                None => match catch_unwind(AssertUnwindSafe(|| self.stage.accept(input))) {
+                    Ok(Accept::Work { key, work }) => (key, work),
+                    Ok(Accept::Hold(hold)) => {
+                        tracing::info!(group = %self.settings.group, partition = place.0, offset = place.1, ?hold, "partition waits");
+                        slot.hold = Some(hold);
+                        slot.task.decline(&mut self.turn);
+                        return false;
+                    }
+                    Err(panic) => (key_hash(input), self.stage.bury(input, Burial::Panicked(panic_text(&*panic)))),
+                },
+            },
         };
         Stats::count(&self.stats.taken);
         let Some(slot) = self.slots.get_mut(&input.partition) else { return true };
@@ -354,8 +355,7 @@ impl<S: Stage> Worker<S> {
         for future in futures.drain(..) {
             let (done, thread) = (self.done.0.clone(), self.thread.clone());
             let call = async move {
-                let result =
-                    AssertUnwindSafe(future).catch_unwind().await.map_err(|panic| panic_text(&*panic));
+                let result = AssertUnwindSafe(future).catch_unwind().await.map_err(|panic| panic_text(&*panic));
                 // The worker has ended where this fails; what is not committed is done again by the next owner.
                 let _ = done.send(Done { partition, epoch, flight, result });
                 thread.unpark();
@@ -370,7 +370,9 @@ impl<S: Stage> Worker<S> {
         let mut busy = false;
         while let Ok(done) = self.done.1.try_recv() {
             busy = true;
-            let Some(slot) = self.slots.get_mut(&done.partition).filter(|slot| slot.epoch == done.epoch) else { continue };
+            let Some(slot) = self.slots.get_mut(&done.partition).filter(|slot| slot.epoch == done.epoch) else {
+                continue;
+            };
             while slot.calls.try_join_next().is_some() {} // Those that have ended need no place any more.
             let Some(in_flight) = slot.task.get_mut(done.flight) else { continue };
             let stage = &mut self.stage;
@@ -407,7 +409,9 @@ impl<S: Stage> Worker<S> {
                 Some((since, count)) if *since == in_flight.since => *count += 1,
                 _ => self.since.push((in_flight.since, 1)),
             }
-            if S::SERIAL && let Some(next) = next {
+            if S::SERIAL
+                && let Some(next) = next
+            {
                 self.start(partition, next, None);
             }
         }
@@ -453,7 +457,8 @@ impl<S: Stage> Worker<S> {
 
     /// Gives the commit thread its next job. Says when to ask again.
     fn drive_commit(&mut self, stopping: bool) -> Option<Instant> {
-        let urgent = self.released > 0 || self.slots.values().any(|slot| slot.task.is_announcing() && slot.task.is_dirty());
+        let urgent =
+            self.released > 0 || self.slots.values().any(|slot| slot.task.is_announcing() && slot.task.is_dirty());
         let lazy = (stopping || self.now.duration_since(self.last_commit) >= REST)
             && self.slots.values().any(|slot| slot.task.is_dirty());
         let gathered = urgent || lazy;
@@ -502,7 +507,11 @@ impl<S: Stage> Worker<S> {
         }
     }
 
-    fn send_batch(&mut self, batch: Batch, member: Option<rdkafka::consumer::ConsumerGroupMetadata>) -> Option<Instant> {
+    fn send_batch(
+        &mut self,
+        batch: Batch,
+        member: Option<rdkafka::consumer::ConsumerGroupMetadata>,
+    ) -> Option<Instant> {
         self.last_commit = self.now;
         self.gate.set_busy(true);
         self.commits.send(Job::Commit(batch, member));
@@ -524,7 +533,9 @@ impl<S: Stage> Worker<S> {
                 self.commit.initialised(now, true, 0.0);
                 self.producer_is_ready()?;
             }
-            Answer::Initialised(Err(error @ (KafkaError::Setting(_) | KafkaError::Refused { .. }))) => return Err(error),
+            Answer::Initialised(Err(error @ (KafkaError::Setting(_) | KafkaError::Refused { .. }))) => {
+                return Err(error);
+            }
             Answer::Initialised(Err(error)) => {
                 tracing::warn!(group = %self.settings.group, %error, "no producer yet");
                 self.commit.initialised(now, false, fastrand::f64());

@@ -4,3 +4,5 @@
 mod kill;
 mod pipeline;
 mod site;
+
+pub use site::OnDevelopmentBroker;

@@ -15,7 +15,8 @@ use crate::support::{
 const EVENTS: usize = 2_000;
 const SPLIT: &str = "placement: split";
 const FUSED: &str = "placement: fused";
-const NAMED: &str = "stages: [{ name: local, agents: [geo, device] }, { name: remote, agents: [crm_lookup, intent, score] }]";
+const NAMED: &str =
+    "stages: [{ name: local, agents: [geo, device] }, { name: remote, agents: [crm_lookup, intent, score] }]";
 
 cases! { on_the_development_broker, OnDevelopmentBroker::start() =>
     every_event_comes_out_once_when_split
@@ -91,8 +92,10 @@ fn placements_agree_on_fields_outcomes_and_triggers(cluster: impl Cluster) {
             }
             by_person
         };
-        let enriched =
-            by_person("enriched", &["received_at", "enriched_at", "origin", "chain", "topology_version", "occurred_at"]);
+        let enriched = by_person(
+            "enriched",
+            &["received_at", "enriched_at", "origin", "chain", "topology_version", "occurred_at"],
+        );
         let triggers = by_person("triggers", &["fired_at", "occurred_at", "expires_at"]);
         stop(run);
         (enriched, triggers)
