@@ -7,10 +7,10 @@ help: ## this list
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## build, then 20 seconds of sample traffic through a whole pipeline on this machine
-	@sh scripts/demo.sh
+	@sh .ci/demo.sh
 
 test: ## every test; on Apache Kafka too where Java and Maven are there
-	@sh scripts/test.sh
+	@sh .ci/test.sh
 
 check: ## formatting, clippy and docs, warnings denied
 	cargo fmt --check

@@ -7,15 +7,15 @@ mod error;
 mod input;
 mod producer;
 mod raw;
+mod rebalance;
 pub mod sample;
 mod settings;
 
-pub use consumer::{
-    Assignment, Change, CommitGate, Place, Queue, SESSION_TIMEOUT, StageConsumer, is_fatal, is_out_of_range,
-};
+pub use consumer::{Place, Queue, SESSION_TIMEOUT, StageConsumer, is_fatal, is_out_of_range};
 pub use error::KafkaError;
 pub use input::{Headers, Input, OwnedInput};
 pub use producer::{DeadLetterProducer, Refusal, TransactionOutcome, Transactor};
 pub use raw::GroupMember;
 pub use rdkafka::error::KafkaError as RdError;
+pub use rebalance::{Assignment, Change, CommitGate};
 pub use settings::client_config;

@@ -81,7 +81,7 @@ impl ClientContext for Context {
         if matches!(facility, "FAIL" | "REQTMOUT") {
             self.0.tainted.store(true, Ordering::Release);
         }
-        super::consumer::log(level, facility, message);
+        super::rebalance::log(level, facility, message);
     }
 
     fn error(&self, error: RdError, reason: &str) {

@@ -1,6 +1,7 @@
 //! What operators do to a deployment: see what would change, change it, run it.
 
 mod apply;
+mod assemble;
 mod deployment;
 mod observe;
 mod plan;

@@ -1,38 +1,30 @@
 //! Runs a topology's stages in this process: one worker per stage and per destination, each on its own thread.
 
-use std::{
-    sync::Arc,
-    thread::{self, JoinHandle},
-    time::Duration,
-};
+use std::{sync::Arc, thread::JoinHandle, time::Duration};
 
-use super::{deployment::Deployment, plan::chain_difference};
+use super::{
+    assemble::{Assembly, partitions},
+    deployment::Deployment,
+    plan::chain_difference,
+};
 use crate::{
-    agent::{self, Agent, AgentError},
-    codec::{
-        CodecError, DEAD_LETTER_SCHEMA, EventDecoder, Layout, RecordDecoder, RecordEncoder, RegistryClient,
-        RegistryError, SchemaCache, TRIGGER_SCHEMA, TriggerDecoder, TriggerEncoder, enriched_schema,
-    },
+    agent::{self, AgentError},
+    codec::{CodecError, Layout, RegistryClient, RegistryError, SchemaCache},
     config::Settings,
-    deliver::{DeliverError, Destination, PayloadTypes},
-    engine::Dag,
+    deliver::{DeliverError, Destination},
     kafka::{
         KafkaError, SESSION_TIMEOUT,
         admin::{Admin, AdminError},
         control::{self, ControlError},
     },
     service::{ServiceError, Services},
-    stage::{
-        Admission, ControlGate, ControlState, DeadLetters, Decide, Deliver, Enrich, Front, Intake, Lookups, ReadControl,
-    },
-    topology::{Fallback, StageSpec, Topology},
-    worker::{Control, OffsetCommitter, Stage, Stats, TransactionCommitter, Worker, WorkerSettings},
+    stage::{ControlState, Lookups, ReadControl},
+    topology::Topology,
+    worker::{Control, Stats},
 };
 
 /// How long the control topic may take to be read.
 const READ_CONTROL: Duration = Duration::from_secs(15);
-/// A record of ours above this many bytes is a dead letter: Kafka's usual limit of 1 MiB, less the batch's own head.
-const MAX_RECORD_BYTES: usize = 1024 * 1024 - 4096;
 
 /// How to run.
 #[derive(Debug, Clone)]
@@ -91,8 +83,8 @@ pub struct Running {
     /// `intake`, the stage's name, or `deliver.<destination>`.
     pub name: Arc<str>,
     pub stats: Arc<Stats>,
-    control: Control,
-    thread: Option<JoinHandle<Result<(), KafkaError>>>,
+    pub(super) control: Control,
+    pub(super) thread: Option<JoinHandle<Result<(), KafkaError>>>,
 }
 
 /// The stages under way.
@@ -100,20 +92,6 @@ pub struct Pipeline {
     workers: Vec<Running>,
     pub services: Arc<Services>,
     pub destinations: Vec<Arc<Destination>>,
-}
-
-/// What all stages of a run share.
-struct Plan<'a> {
-    topology: &'a Topology,
-    settings: &'a Settings,
-    options: &'a RunOptions,
-    chain: u32,
-    read_control: ReadControl,
-    runtime: tokio::runtime::Handle,
-    registry: RegistryClient,
-    layout: Arc<Layout>,
-    lookups: Lookups,
-    partitions: i32,
 }
 
 impl Pipeline {
@@ -129,7 +107,7 @@ impl Pipeline {
         let runtime = tokio::runtime::Handle::current();
         let lookups = Lookups::new(Arc::new(SchemaCache::new(registry.clone())), runtime.clone());
         let partitions = partitions(topology, settings).await?;
-        let plan = Plan {
+        let assembly = Assembly {
             topology,
             settings,
             options,
@@ -141,28 +119,28 @@ impl Pipeline {
             lookups,
             partitions,
         };
-        plan.check_stage_names()?;
+        assembly.check_stage_names()?;
         let services = Services::build(topology)?;
         let agents = agent::build(topology, &services)?;
         let mut pipeline = Pipeline { workers: Vec::new(), services: services.clone(), destinations: Vec::new() };
-        if !topology.source.keyed && plan.wants("intake") {
-            pipeline.workers.push(plan.intake().await?);
+        if !topology.source.keyed && assembly.wants("intake") {
+            pipeline.workers.push(assembly.intake().await?);
         }
         for (index, stage) in topology.stages.iter().enumerate() {
-            if plan.wants(&stage.name) {
-                pipeline.workers.push(plan.enrich(index, stage, &agents, &services).await?);
+            if assembly.wants(&stage.name) {
+                pipeline.workers.push(assembly.enrich(index, stage, &agents, &services).await?);
             }
         }
         for spec in &topology.destinations {
             let name = format!("deliver.{}", spec.name);
-            if plan.wants(&name) {
+            if assembly.wants(&name) {
                 let control = Control::default();
                 let pulse = control.clone();
                 // A session that has timed out may have given our partitions to another.
                 let destination =
                     Destination::new(spec, Arc::new(move || pulse.silent_ms() < SESSION_TIMEOUT.as_millis() as i64))?;
                 pipeline.destinations.push(destination.clone());
-                pipeline.workers.push(plan.deliver(&name, spec.concurrency, destination, control).await?);
+                pipeline.workers.push(assembly.deliver(&name, spec.concurrency, destination, control).await?);
             }
         }
         Ok(pipeline)
@@ -235,232 +213,4 @@ pub async fn start(topology: &Topology, settings: &Settings, options: &RunOption
         }))
     });
     Pipeline::start(topology, settings, options, deployed.chain.number, read).await
-}
-
-/// How many partitions the internal topics have, once all of them are there and agree.
-async fn partitions(topology: &Topology, settings: &Settings) -> Result<i32, RunError> {
-    let mut topics: Vec<String> =
-        topology.stages.iter().flat_map(|stage| [stage.input.to_string(), stage.output.to_string()]).collect();
-    topics.push(topology.topic("triggers"));
-    if topology.source.keyed {
-        topics[0] = topology.source.topic.to_string();
-    }
-    let admin = Admin::new(settings)?;
-    let found = admin.topics(&topics).await?;
-    let counted = topics.into_iter().map(|topic| (found.get(&topic).map(|state| state.partitions), topic));
-    let mut common = None;
-    for (count, topic) in counted {
-        let count =
-            count.ok_or_else(|| RunError::Topics(format!("topic {topic} is missing. Run `headwater apply`")))?;
-        match &common {
-            None => common = Some((count, topic)),
-            Some((expected, first)) if *expected != count => {
-                return Err(RunError::Topics(format!(
-                    "topics {first} and {topic} have {expected} and {count} partitions; the topics of a topology must \
-                     agree. Recreate the one that was changed"
-                )));
-            }
-            Some(_) => {}
-        }
-    }
-    common.map(|(count, _)| count).ok_or_else(|| RunError::Topics("there is no stage".to_owned()))
-}
-
-impl Plan<'_> {
-    fn names(&self) -> Vec<String> {
-        let intake = (!self.topology.source.keyed).then(|| "intake".to_owned());
-        let stages = self.topology.stages.iter().map(|stage| stage.name.to_string());
-        let deliver = self.topology.destinations.iter().map(|destination| format!("deliver.{}", destination.name));
-        intake.into_iter().chain(stages).chain(deliver).collect()
-    }
-
-    fn check_stage_names(&self) -> Result<(), RunError> {
-        let names = self.names();
-        let unknown = self.options.stages.iter().flatten().find(|wanted| !names.contains(wanted));
-        match unknown {
-            Some(wanted) => Err(RunError::NoSuchStage(wanted.clone(), names.join(", "))),
-            None => Ok(()),
-        }
-    }
-
-    fn wants(&self, name: &str) -> bool {
-        self.options.stages.as_ref().is_none_or(|stages| stages.iter().any(|stage| stage == name))
-    }
-
-    /// The id under which a topic's subject holds this schema.
-    async fn schema_id(&self, topic: &str, schema: &str) -> Result<u32, RunError> {
-        let subject = format!("{topic}-value");
-        let found = self.registry.find(&subject, schema).await?.ok_or(RunError::NotApplied { subject })?;
-        self.lookups.schemas().insert(found.id, schema);
-        Ok(found.id)
-    }
-
-    async fn dead_letters(&self, stage: &str, topic: usize) -> Result<DeadLetters, RunError> {
-        let id = self.schema_id(&self.topology.topic("dead-letters"), DEAD_LETTER_SCHEMA).await?;
-        Ok(DeadLetters::new(stage.into(), id, topic)?)
-    }
-
-    async fn record_encoder(&self, topic: &str) -> Result<RecordEncoder, RunError> {
-        let id = self.schema_id(topic, &enriched_schema(self.topology)).await?;
-        Ok(RecordEncoder::new(self.layout.clone(), id)?)
-    }
-
-    fn admission(&self) -> Admission {
-        Admission {
-            decoder: EventDecoder::new(self.lookups.schemas().clone()),
-            lookups: self.lookups.clone(),
-            key: self.topology.source.key.clone(),
-            chain: self.chain,
-            topology_version: self.topology.version.clone(),
-            topic: self.topology.source.topic.clone(),
-            parts: self.topology.agents.len(),
-            tags: Default::default(),
-        }
-    }
-
-    fn control_gate(&self) -> ControlGate {
-        ControlGate::new(self.read_control.clone(), self.chain, self.runtime.clone())
-    }
-
-    async fn intake(&self) -> Result<Running, RunError> {
-        let output = self.topology.topic("events");
-        let stage = Intake {
-            admission: self.admission(),
-            control: self.control_gate(),
-            encoder: self.record_encoder(&output).await?,
-            dead_letters: self.dead_letters("intake", 1).await?,
-            partitions: self.partitions,
-            max_bytes: MAX_RECORD_BYTES,
-        };
-        let outputs = vec![output.into(), self.topology.topic("dead-letters").into()];
-        self.transactional("intake", self.topology.source.topic.clone(), &self.topology.topic("intake"), outputs, stage)
-    }
-
-    async fn enrich(
-        &self,
-        index: usize,
-        spec: &StageSpec,
-        agents: &[Arc<dyn Agent>],
-        services: &Arc<Services>,
-    ) -> Result<Running, RunError> {
-        let topology = self.topology;
-        let is_first = index == 0;
-        let is_last = index + 1 == topology.stages.len();
-        let keyed = is_first && topology.source.keyed;
-        let local = |agent: &usize| spec.agents.iter().position(|of_stage| of_stage == agent);
-        let dependencies: Vec<Vec<usize>> =
-            spec.agents.iter().map(|agent| topology.agents[*agent].deps.iter().filter_map(local).collect()).collect();
-        let dag = Dag::new(&dependencies)
-            .ok_or_else(|| RunError::Topics(format!("stage {} has more than 64 agents", spec.name)))?;
-        let asks_for_copy = |agent: &&usize| topology.agents[**agent].fallback.contains(&Fallback::DeadLetter);
-        let (services, all) = (services.clone(), self.partitions);
-        let used: Vec<usize> = spec
-            .agents
-            .iter()
-            .filter_map(|agent| match topology.agents[*agent].kind {
-                crate::topology::AgentKind::Function { service } => Some(service),
-                _ => None,
-            })
-            .collect();
-        let stage = Enrich {
-            front: if keyed {
-                Front::Raw {
-                    admission: Box::new(self.admission()),
-                    control: Box::new(self.control_gate()),
-                    partitions: self.partitions,
-                }
-            } else {
-                let decoder = RecordDecoder::new(self.layout.clone(), self.lookups.schemas().clone());
-                Front::Record { decoder: Box::new(decoder), lookups: self.lookups.clone(), first: is_first }
-            },
-            agents: spec.agents.iter().map(|agent| (*agent, agents[*agent].clone())).collect(),
-            dag,
-            copies: spec.agents.iter().filter(asks_for_copy).copied().collect(),
-            encoder: self.record_encoder(&spec.output).await?,
-            decide: if is_last {
-                let id = self.schema_id(&topology.topic("triggers"), TRIGGER_SCHEMA).await?;
-                Some((Decide::new(topology), TriggerEncoder::new(id)?))
-            } else {
-                None
-            },
-            dead_letters: self.dead_letters(&spec.name, 1).await?,
-            agent_names: topology.agent_names(),
-            topology_version: topology.version.clone(),
-            chain: self.chain,
-            max_bytes: MAX_RECORD_BYTES,
-            share: Box::new(move |ours| services.set_share(&used, ours as f64 / f64::from(all.max(1)))),
-        };
-        let (input, group) = if keyed {
-            (topology.source.topic.clone(), topology.topic("intake"))
-        } else {
-            (spec.input.clone(), spec.input.to_string())
-        };
-        let outputs =
-            vec![spec.output.clone(), topology.topic("dead-letters").into(), topology.topic("triggers").into()];
-        self.transactional(&spec.name, input, &group, outputs, stage)
-    }
-
-    async fn deliver(
-        &self,
-        name: &str,
-        concurrency: usize,
-        destination: Arc<Destination>,
-        control: Control,
-    ) -> Result<Running, RunError> {
-        let (target, all) = (destination.clone(), self.partitions);
-        let stage = Deliver {
-            destination,
-            decoder: TriggerDecoder::new(self.lookups.schemas().clone()),
-            types: PayloadTypes::of(self.topology),
-            lookups: self.lookups.clone(),
-            dead_letters: self.dead_letters(name, 0).await?,
-            share: Box::new(move |ours| target.set_share((ours as f64 / f64::from(all.max(1))).max(f64::MIN_POSITIVE))),
-        };
-        let committer = OffsetCommitter::new(self.settings.clone(), vec![self.topology.topic("dead-letters").into()]);
-        let settings = WorkerSettings {
-            max_in_flight: concurrency,
-            ..self.worker(self.topology.topic("triggers").into(), &self.topology.topic(name))
-        };
-        spawn(name, settings, stage, committer, control)
-    }
-
-    fn transactional(
-        &self,
-        name: &str,
-        input: Arc<str>,
-        group: &str,
-        outputs: Vec<Arc<str>>,
-        stage: impl Stage + Send,
-    ) -> Result<Running, RunError> {
-        let id = format!("{group}.{}.0", self.settings.pod);
-        let committer = TransactionCommitter::new(self.settings.clone(), id, input.clone(), outputs);
-        spawn(name, self.worker(input, group), stage, committer, Control::default())
-    }
-
-    fn worker(&self, topic: Arc<str>, group: &str) -> WorkerSettings {
-        WorkerSettings {
-            settings: self.settings.clone(),
-            topic,
-            group: group.into(),
-            chain: self.chain,
-            max_in_flight: self.options.max_in_flight,
-            min_commit_interval: self.options.min_commit_interval,
-            runtime: self.runtime.clone(),
-        }
-    }
-}
-
-fn spawn(
-    name: &str,
-    settings: WorkerSettings,
-    stage: impl Stage + Send,
-    committer: impl crate::worker::Committer,
-    control: Control,
-) -> Result<Running, RunError> {
-    let stats = Arc::new(Stats::default());
-    let (for_worker, counted) = (control.clone(), stats.clone());
-    let thread = thread::Builder::new()
-        .name(format!("worker {name}"))
-        .spawn(move || Worker::run(settings, stage, committer, for_worker, counted))?;
-    Ok(Running { name: name.into(), stats, control, thread: Some(thread) })
 }

@@ -2,11 +2,17 @@
 //!
 //! One plain thread polls, starts, releases and gathers; one commit thread commits; agents' I/O runs on the shared tokio
 //! runtime. The worker never blocks on a commit or a call, and back-pressure is not polling a partition's queue.
+//!
+//! `worker` is the loop; each turn `take_in` fills the tasks, `flights` starts, finishes and releases events, `commits`
+//! gives the commit thread (`committer`) its batch; `recovery` is what happens when partitions come, go or must resume.
 
+mod commits;
 mod committer;
+mod flights;
 mod recovery;
 mod slot;
 mod stats;
+mod take_in;
 #[allow(clippy::module_inception)]
 mod worker;
 

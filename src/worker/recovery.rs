@@ -189,7 +189,7 @@ impl<S: Stage> Worker<S> {
     /// Leaves in a batch only what belongs to assignments that we still have. A partition that went and came back while
     /// the batch was under way has begun again from what is committed: its part of the batch would come twice.
     pub(super) fn keep_ours(&self, batch: &mut Batch) {
-        let (slots, assignments) = (&self.slots, &self.flying.1);
+        let (slots, assignments) = (&self.slots, &self.flying.assignments);
         batch.retain_partitions(|partition| {
             slots.get(&partition).is_some_and(|slot| assignments.contains(&(partition, slot.epoch)))
         });

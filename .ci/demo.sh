@@ -3,7 +3,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 
-sh scripts/packages.sh
+sh .ci/packages.sh
 
 if [ -x "${CARGO_TARGET_DIR:-target}/debug/headwater" ]; then
     what="[1/3] building headwater (only what has changed)"
@@ -41,4 +41,4 @@ fi
 rm -f "$log"
 trap - EXIT INT TERM
 
-exec cargo run --quiet --locked -- dev --demo
+exec cargo run --quiet --locked -- dev
