@@ -10,7 +10,7 @@ use rdkafka::consumer::{CommitMode, Consumer};
 use rdkafka::producer::Producer;
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::{PATIENCE, Running, deliver, eventually};
+use super::{PATIENCE, Running, deliver, eventually, say};
 
 const POM: &str = r#"<project>
   <modelVersion>4.0.0</modelVersion>
@@ -51,7 +51,7 @@ fn libraries() -> Option<&'static Path> {
         Some(libraries)
     });
     if found.is_none() {
-        eprintln!("NOT RUN: Kafka's own tools need Java and Maven (apt-get install openjdk-17-jre-headless maven)");
+        say("NOT RUN: Kafka's own tools need Java and Maven (apt-get install openjdk-17-jre-headless maven)");
     }
     found.as_deref()
 }

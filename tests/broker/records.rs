@@ -138,4 +138,21 @@ on_both! {
         let refused = running.block_on(producer.send(record, PATIENCE)).unwrap_err().0;
         assert_eq!(refused, KafkaError::MessageProduction(RDKafkaErrorCode::MessageSizeTooLarge));
     }
+
+    fn deleted_records_move_the_start_and_a_reader_below_it_is_told(running) {
+        let events = running.topic("events", 1);
+        let producer = running.producer(&[]);
+        (0..5).for_each(|i| deliver(&producer, &events, 0, &i.to_string()));
+        let mut before = TopicPartitionList::new();
+        before.add_partition_offset(&events, 0, Offset::Offset(3)).unwrap();
+        running.block_on(running.admin().delete_records(&before, &AdminOptions::new())).unwrap();
+        let consumer = running.consumer("g", &[("auto.offset.reset", "error")]);
+        assert_eq!(consumer.fetch_watermarks(&events, 0, PATIENCE).unwrap(), (3, 5));
+        assert_eq!(running.read(&events, 0, "read_committed"), ["3", "4"]);
+        let mut below = TopicPartitionList::new();
+        below.add_partition_offset(&events, 0, Offset::Offset(1)).unwrap();
+        consumer.assign(&below).unwrap();
+        let error = consumer.poll(PATIENCE).unwrap().unwrap_err();
+        assert_eq!(error.rdkafka_error_code(), Some(RDKafkaErrorCode::AutoOffsetReset), "{error}");
+    }
 }
