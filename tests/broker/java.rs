@@ -10,7 +10,7 @@ use rdkafka::consumer::{CommitMode, Consumer};
 use rdkafka::producer::Producer;
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::{PATIENCE, Running, deliver, eventually};
+use super::{PATIENCE, Running, deliver, eventually, say};
 
 const POM: &str = r#"<project>
   <modelVersion>4.0.0</modelVersion>
@@ -51,7 +51,7 @@ fn libraries() -> Option<&'static Path> {
         Some(libraries)
     });
     if found.is_none() {
-        eprintln!("NOT RUN: Kafka's own tools need Java and Maven (apt-get install openjdk-17-jre-headless maven)");
+        say("NOT RUN: Kafka's own tools need Java and Maven (apt-get install openjdk-17-jre-headless maven)");
     }
     found.as_deref()
 }
@@ -83,7 +83,7 @@ fn kafka_topics_creates_lists_and_describes() {
     let Some(_) = libraries() else { return };
     let topics = |arguments: &[&str]| tool(&running, "TopicCommand", arguments, "");
     topics(&["--create", "--topic", "state", "--partitions", "3", "--config", "cleanup.policy=compact"]);
-    running.topic("events", 2);
+    running.broker().create_topic("events", 2, &[]).unwrap();
     assert_eq!(topics(&["--list"]), "events\nstate\n");
     let described = topics(&["--describe", "--topic", "state"]);
     assert!(described.contains("PartitionCount: 3"), "{described}");
@@ -95,7 +95,7 @@ fn kafka_topics_creates_lists_and_describes() {
 fn the_console_producer_and_consumer_agree_and_read_committed_hides_what_was_aborted() {
     let running = Running::start();
     let Some(_) = libraries() else { return };
-    running.topic("events", 1);
+    running.broker().create_topic("events", 1, &[]).unwrap();
     let aborting = running.transactional("t");
     aborting.begin_transaction().unwrap();
     deliver(&aborting, "events", 0, "aborted");
@@ -114,7 +114,7 @@ fn the_console_producer_and_consumer_agree_and_read_committed_hides_what_was_abo
 fn kafka_consumer_groups_describes_lag_and_resets_offsets() {
     let running = Running::start();
     let Some(_) = libraries() else { return };
-    running.topic("events", 1);
+    running.broker().create_topic("events", 1, &[]).unwrap();
     let producer = running.producer(&[]);
     (0..3).for_each(|i| deliver(&producer, "events", 0, &i.to_string()));
     let consumer = running.consumer("campaign.geo", &[]);
@@ -123,25 +123,27 @@ fn kafka_consumer_groups_describes_lag_and_resets_offsets() {
     consumer.commit(&at, CommitMode::Sync).unwrap();
 
     let groups = |arguments: &[&str]| tool(&running, "consumer.group.ConsumerGroupCommand", arguments, "");
-    assert_eq!(groups(&["--list"]).trim(), "campaign.geo");
+    let geo = running.name("campaign.geo");
+    assert_eq!(groups(&["--list"]).trim(), geo);
     let fields = |text: &str| {
         let line = text.lines().find(|line| line.starts_with("campaign.geo")).unwrap_or_else(|| panic!("{text}"));
         line.split_whitespace().map(str::to_owned).collect::<Vec<_>>()
     };
-    let described = groups(&["--describe", "--group", "campaign.geo"]);
+    let described = groups(&["--describe", "--group", &geo]);
     assert_eq!(fields(&described)[1..6], ["events", "0", "1", "3", "2"], "topic, partition, offset, end, lag");
 
-    let reset = ["--reset-offsets", "--group", "campaign.geo", "--topic", "events"];
+    let reset = ["--reset-offsets", "--group", &geo, "--topic", "events"];
     groups(&[&reset[..], &["--to-earliest", "--execute"]].concat());
-    let described = groups(&["--describe", "--group", "campaign.geo"]);
+    let described = groups(&["--describe", "--group", &geo]);
     assert_eq!(fields(&described)[1..6], ["events", "0", "0", "3", "3"]);
 
     let reader = running.consumer("campaign.live", &[]);
     reader.subscribe(&["events"]).unwrap();
     super::next_record(&reader);
-    let described = groups(&["--describe", "--group", "campaign.live", "--members", "--verbose"]);
+    let live = running.name("campaign.live");
+    let described = groups(&["--describe", "--group", &live, "--members", "--verbose"]);
     assert!(described.contains("rdkafka") && described.contains("events:0"), "{described}");
     drop(reader);
-    groups(&["--delete", "--group", "campaign.geo"]);
-    eventually("only the other is left", || (groups(&["--list"]).trim() == "campaign.live").then_some(()));
+    groups(&["--delete", "--group", &geo]);
+    eventually("only the other is left", || (groups(&["--list"]).trim() == live).then_some(()));
 }

@@ -25,7 +25,7 @@ fn kcat(running: &Running, arguments: &[&str], input: &str) -> String {
 #[test]
 fn kcat_lists_produces_and_consumes() {
     let running = Running::start();
-    running.topic("events", 2);
+    running.broker().create_topic("events", 2, &[]).unwrap();
     let listed = kcat(&running, &["-L"], "");
     assert!(listed.contains("broker 1 at 127.0.0.1:"), "{listed}");
     assert!(listed.contains(r#"topic "events" with 2 partitions"#), "{listed}");
@@ -39,7 +39,7 @@ fn kcat_lists_produces_and_consumes() {
 #[test]
 fn kcat_reads_as_a_group_and_a_second_run_finds_nothing_new() {
     let running = Running::start();
-    running.topic("events", 2);
+    running.broker().create_topic("events", 2, &[]).unwrap();
     kcat(&running, &["-P", "-t", "events", "-p", "0"], "a\n");
     kcat(&running, &["-P", "-t", "events", "-p", "1"], "b\n");
     let arguments = ["-X", "auto.offset.reset=earliest", "-q", "-e", "-G", "g", "events"];

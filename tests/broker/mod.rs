@@ -1,20 +1,44 @@
 //! The development broker, judged by real clients: librdkafka, kcat, Kafka's own tools, and bytes written by hand.
+//!
+//! What is inside `on_both!` is a behaviour of Kafka, not of ours: it also runs on Apache Kafka, where one is offered.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // helpers of tests are tests
 
-mod clients;
+/// Tests of a behaviour, on the development broker and on Apache Kafka.
+macro_rules! on_both {
+    ($(fn $name:ident($running:ident) $body:block)*) => {
+        $(fn $name($running: &$crate::broker::Running) $body)*
+
+        mod development {
+            $(#[test] fn $name() { super::$name(&$crate::broker::Running::start()) })*
+        }
+
+        mod apache {
+            $(#[test] fn $name() { $crate::broker::Running::apache().iter().for_each(super::$name) })*
+        }
+    };
+}
+
+mod fencing;
 mod groups;
 mod java;
 mod kcat;
+mod markers;
 mod offsets;
+mod records;
+mod server;
 mod transactions;
 mod wire;
 
+use std::io::Write;
+use std::sync::Once;
 use std::time::Duration;
 
 use headwater::clock;
 use headwater::dev::broker::{Broker, BrokerConfig};
 use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::message::{Message, OwnedMessage};
@@ -24,33 +48,79 @@ use rdkafka::{Offset, TopicPartitionList};
 /// Nothing here takes this long unless it is broken.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A broker with a runtime of its own, so that tests can use blocking clients.
+/// A broker, and a runtime of its own, so that tests can use blocking clients. Names are made unique, so that tests
+/// can share an Apache Kafka.
 pub struct Running {
     runtime: tokio::runtime::Runtime,
     broker: Option<Broker>,
+    address: String,
+    unique: String,
 }
 
 impl Running {
+    /// A development broker.
     pub fn start() -> Self {
         Self::start_with(BrokerConfig::default())
     }
 
     pub fn start_with(config: BrokerConfig) -> Self {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-        let broker = runtime.block_on(Broker::start(config)).unwrap();
-        Self { runtime, broker: Some(broker) }
+        let mut running = Self::at(String::new());
+        let broker = running.runtime.block_on(Broker::start(config)).unwrap();
+        running.address = broker.address();
+        running.broker = Some(broker);
+        running
     }
 
+    /// An Apache Kafka that is running already; None, said loudly, where none is offered.
+    pub fn apache() -> Option<Self> {
+        let address = std::env::var("HEADWATER_TEST_KAFKA").ok();
+        if address.is_none() {
+            static SAID: Once = Once::new();
+            SAID.call_once(|| say("NOT RUN on Apache Kafka: HEADWATER_TEST_KAFKA=host:port names no broker"));
+        }
+        address.map(Self::at)
+    }
+
+    fn at(address: String) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        Self { runtime, broker: None, address, unique: format!("{:08x}", fastrand::u32(..)) }
+    }
+
+    /// The development broker itself.
     pub fn broker(&self) -> &Broker {
         self.broker.as_ref().unwrap()
     }
 
     pub fn address(&self) -> String {
-        self.broker().address()
+        self.address.clone()
     }
 
-    pub fn topic(&self, name: &str, partitions: usize) {
-        self.broker().create_topic(name, partitions, &[]).unwrap();
+    /// A name of a group or transactional id that no other test uses.
+    pub fn name(&self, name: &str) -> String {
+        format!("{name}-{}", self.unique)
+    }
+
+    /// Creates a topic and gives its full name.
+    pub fn topic(&self, name: &str, partitions: i32) -> String {
+        self.topic_with(name, partitions, &[])
+    }
+
+    pub fn topic_with(&self, name: &str, partitions: i32, settings: &[(&str, &str)]) -> String {
+        let name = self.name(name);
+        let mut topic = NewTopic::new(&name, partitions, TopicReplication::Fixed(1));
+        topic = settings.iter().fold(topic, |topic, (key, value)| topic.set(key, value));
+        let created = self.block_on(self.admin().create_topics([&topic], &AdminOptions::new())).unwrap();
+        created[0].as_ref().unwrap();
+        let known = || self.admin().inner().fetch_metadata(Some(&name), PATIENCE).unwrap();
+        eventually("the topic has leaders", || {
+            let partitions = known().topics()[0].partitions().iter().map(|p| p.leader()).collect::<Vec<_>>();
+            (!partitions.is_empty() && partitions.iter().all(|leader| *leader >= 0)).then_some(())
+        });
+        name
+    }
+
+    pub fn admin(&self) -> AdminClient<DefaultClientContext> {
+        self.client(&[]).create().unwrap()
     }
 
     pub fn client(&self, settings: &[(&str, &str)]) -> ClientConfig {
@@ -65,14 +135,16 @@ impl Running {
     }
 
     pub fn transactional(&self, id: &str) -> BaseProducer {
-        let producer = self.producer(&[("transactional.id", id), ("transaction.timeout.ms", "10000")]);
+        let id = self.name(id);
+        let producer = self.producer(&[("transactional.id", &id), ("transaction.timeout.ms", "10000")]);
         producer.init_transactions(PATIENCE).unwrap();
         producer
     }
 
     pub fn consumer(&self, group: &str, settings: &[(&str, &str)]) -> BaseConsumer {
+        let group = self.name(group);
         let base = [
-            ("group.id", group),
+            ("group.id", group.as_str()),
             ("auto.offset.reset", "earliest"),
             ("enable.auto.commit", "false"),
             ("fetch.wait.max.ms", "50"),
@@ -120,6 +192,12 @@ impl ExtendWith for ClientConfig {
     }
 }
 
+/// Says something past the test harness, which swallows what passing tests print.
+#[allow(clippy::explicit_write)] // `eprintln!` is what the harness swallows
+pub fn say(text: &str) {
+    writeln!(std::io::stderr(), "{text}").unwrap();
+}
+
 /// Queues a record; `flush` or a commit sends it.
 pub fn send(producer: &BaseProducer, topic: &str, partition: i32, value: &str) {
     producer.send(BaseRecord::<str, str>::to(topic).partition(partition).payload(value)).map_err(|(e, _)| e).unwrap();
@@ -146,6 +224,11 @@ pub fn eventually<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
 /// The next record. (`poll` also comes back empty-handed after a rebalance.)
 pub fn next_record(consumer: &BaseConsumer) -> OwnedMessage {
     eventually("a record", || consumer.poll(Duration::from_millis(100)).map(|polled| polled.unwrap().detach()))
+}
+
+/// The offset of the next record.
+pub fn next_offset(consumer: &BaseConsumer) -> i64 {
+    next_record(consumer).offset()
 }
 
 /// Partitions a consumer holds at the moment, sorted.

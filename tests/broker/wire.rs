@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
-use super::PATIENCE;
+use super::{PATIENCE, Running};
 
 pub const NONE: i16 = 0;
 pub const UNKNOWN_MEMBER_ID: i16 = 25;
@@ -13,10 +13,11 @@ pub const CONCURRENT_TRANSACTIONS: i16 = 51;
 pub const UNSTABLE_OFFSET_COMMIT: i16 = 88;
 pub const PRODUCER_FENCED: i16 = 90;
 
-const TXN_ID: &str = "wire";
-
-/// A connection.
-pub struct Wire(TcpStream);
+/// A connection, with a transactional id of its own.
+pub struct Wire {
+    stream: TcpStream,
+    transactional_id: String,
+}
 
 /// The fields of a request, in order.
 #[derive(Default)]
@@ -80,18 +81,18 @@ impl Answer {
 }
 
 impl Wire {
-    pub fn connect(address: &str) -> Self {
-        let stream = TcpStream::connect(address).unwrap();
+    pub fn connect(running: &Running) -> Self {
+        let stream = TcpStream::connect(running.address()).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_nodelay(true).unwrap();
-        Self(stream)
+        Self { stream, transactional_id: running.name("wire") }
     }
 
     /// Sends bytes as they are, then reads until the other side closes. Gives how much came.
     pub fn raw(mut self, bytes: &[u8]) -> usize {
-        self.0.write_all(bytes).unwrap();
+        self.stream.write_all(bytes).unwrap();
         let mut answer = Vec::new();
-        self.0.read_to_end(&mut answer).unwrap()
+        self.stream.read_to_end(&mut answer).unwrap()
     }
 
     pub fn send(&mut self, api: i16, version: i16, flexible: bool, correlation: i32, body: Fields) {
@@ -100,14 +101,14 @@ impl Wire {
         frame.extend(body.0);
         let mut bytes = (frame.len() as i32).to_be_bytes().to_vec();
         bytes.extend(frame);
-        self.0.write_all(&bytes).unwrap();
+        self.stream.write_all(&bytes).unwrap();
     }
 
     pub fn receive(&mut self) -> Answer {
         let mut length = [0; 4];
-        self.0.read_exact(&mut length).unwrap();
+        self.stream.read_exact(&mut length).unwrap();
         let mut answer = vec![0; i32::from_be_bytes(length) as usize];
-        self.0.read_exact(&mut answer).unwrap();
+        self.stream.read_exact(&mut answer).unwrap();
         Answer(answer, 0)
     }
 
@@ -120,14 +121,20 @@ impl Wire {
 
     /// InitProducerId v1: error, producer id, epoch.
     pub fn init_producer(&mut self, timeout_ms: i32) -> (i16, i64, i16) {
-        let mut answer = self.call(22, 1, Fields::default().str(TXN_ID).i32(timeout_ms));
+        let mut answer = self.call(22, 1, Fields::default().str(&self.transactional_id).i32(timeout_ms));
         answer.skip(4);
         (answer.i16(), answer.i64(), answer.i16())
     }
 
+    /// The producer, or None while the coordinator is not ready for it.
+    pub fn try_init_producer(&mut self, timeout_ms: i32) -> Option<(i64, i16)> {
+        let (error, id, epoch) = self.init_producer(timeout_ms);
+        (error == NONE).then_some((id, epoch))
+    }
+
     /// AddPartitionsToTxn v2 for one partition.
     pub fn add_partition(&mut self, producer: (i64, i16), topic: &str) -> i16 {
-        let body = Fields::default().str(TXN_ID).i64(producer.0).i16(producer.1);
+        let body = Fields::default().str(&self.transactional_id).i64(producer.0).i16(producer.1);
         let mut answer = self.call(24, 2, body.i32(1).str(topic).i32(1).i32(0));
         answer.skip(8).str();
         answer.skip(8).i16()
@@ -135,19 +142,20 @@ impl Wire {
 
     /// AddOffsetsToTxn v2.
     pub fn add_offsets(&mut self, producer: (i64, i16), group: &str) -> i16 {
-        let body = Fields::default().str(TXN_ID).i64(producer.0).i16(producer.1).str(group);
+        let body = Fields::default().str(&self.transactional_id).i64(producer.0).i16(producer.1).str(group);
         self.call(25, 2, body).skip(4).i16()
     }
 
     /// EndTxn v2.
     pub fn end(&mut self, producer: (i64, i16), commit: bool) -> i16 {
-        let body = Fields::default().str(TXN_ID).i64(producer.0).i16(producer.1).i8(i8::from(commit));
+        let body = Fields::default().str(&self.transactional_id).i64(producer.0).i16(producer.1).i8(i8::from(commit));
         self.call(26, 2, body).skip(4).i16()
     }
 
     /// TxnOffsetCommit v3 (flexible: it carries generation and member) for partition 0.
     pub fn commit_in_txn(&mut self, producer: (i64, i16), group: &str, member: (&str, i32), topic: &str) -> i16 {
-        let body = Fields::default().compact_str(TXN_ID).compact_str(group).i64(producer.0).i16(producer.1);
+        let body =
+            Fields::default().compact_str(&self.transactional_id).compact_str(group).i64(producer.0).i16(producer.1);
         let body = body.i32(member.1).compact_str(member.0).i8(0); // generation, member, no instance
         let body = body.i8(2).compact_str(topic).i8(2).i32(0).i64(5).i32(-1).compact_str("m").i8(0).i8(0).i8(0);
         self.send(28, 3, true, 7, body);

@@ -1,4 +1,4 @@
-//! CreateTopics, DeleteTopics, CreatePartitions.
+//! CreateTopics, DeleteTopics, CreatePartitions, DeleteRecords.
 
 use std::collections::BTreeMap;
 
@@ -6,11 +6,12 @@ use kafka_protocol::ResponseError;
 use kafka_protocol::messages::create_partitions_response::CreatePartitionsTopicResult;
 use kafka_protocol::messages::create_topics_request::CreatableTopic;
 use kafka_protocol::messages::create_topics_response::{CreatableTopicConfigs, CreatableTopicResult};
+use kafka_protocol::messages::delete_records_response::{DeleteRecordsPartitionResult, DeleteRecordsTopicResult};
 use kafka_protocol::messages::delete_topics_request::DeleteTopicState;
 use kafka_protocol::messages::delete_topics_response::DeletableTopicResult;
 use kafka_protocol::messages::{
-    CreatePartitionsRequest, CreatePartitionsResponse, CreateTopicsRequest, CreateTopicsResponse, DeleteTopicsRequest,
-    DeleteTopicsResponse, TopicName,
+    CreatePartitionsRequest, CreatePartitionsResponse, CreateTopicsRequest, CreateTopicsResponse, DeleteRecordsRequest,
+    DeleteRecordsResponse, DeleteTopicsRequest, DeleteTopicsResponse, TopicName,
 };
 use kafka_protocol::protocol::StrBytes;
 
@@ -113,4 +114,20 @@ pub fn create_partitions(shared: &Shared, request: CreatePartitionsRequest) -> C
         result.with_name(topic.name)
     });
     CreatePartitionsResponse::default().with_results(results.collect())
+}
+
+/// Moves the start of logs forward.
+pub fn delete_records(shared: &Shared, request: DeleteRecordsRequest) -> DeleteRecordsResponse {
+    let mut state = shared.state.lock();
+    let topics = request.topics.into_iter().map(|topic| {
+        let partitions = topic.partitions.iter().map(|asked| {
+            let result = DeleteRecordsPartitionResult::default().with_partition_index(asked.partition_index);
+            match state.delete_records(topic.name.as_str(), asked.partition_index, asked.offset) {
+                Ok(start) => result.with_low_watermark(start),
+                Err(error) => result.with_low_watermark(-1).with_error_code(error.code()),
+            }
+        });
+        DeleteRecordsTopicResult::default().with_partitions(partitions.collect()).with_name(topic.name.clone())
+    });
+    DeleteRecordsResponse::default().with_topics(topics.collect())
 }

@@ -93,7 +93,8 @@ pub async fn sync(shared: &Arc<Shared>, request: SyncGroupRequest) -> SyncGroupR
     let step = match shared.state.lock().groups.get_mut(request.group_id.as_str()) {
         Some(entry) => {
             let member_id = request.member_id.as_str();
-            entry.group.sync(member_id, request.generation_id, protocol, assignments, clock::now())
+            let instance = request.group_instance_id.as_ref().map(|id| id.as_str());
+            entry.group.sync(member_id, instance, request.generation_id, protocol, assignments, clock::now())
         }
         None => Reply::Now(SyncReply::refused(ResponseError::UnknownMemberId)),
     };
@@ -113,7 +114,10 @@ pub async fn sync(shared: &Arc<Shared>, request: SyncGroupRequest) -> SyncGroupR
 pub fn heartbeat(shared: &Shared, request: &HeartbeatRequest) -> HeartbeatResponse {
     let mut state = shared.state.lock();
     let answered = match state.groups.get_mut(request.group_id.as_str()) {
-        Some(entry) => entry.group.heartbeat(request.member_id.as_str(), request.generation_id, clock::now()),
+        Some(entry) => {
+            let instance = request.group_instance_id.as_ref().map(|id| id.as_str());
+            entry.group.heartbeat(request.member_id.as_str(), instance, request.generation_id, clock::now())
+        }
         None => Err(ResponseError::UnknownMemberId),
     };
     HeartbeatResponse::default().with_error_code(answered.err().map_or(0, |error| error.code()))

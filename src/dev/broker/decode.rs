@@ -106,6 +106,7 @@ requests! {
     ApiVersions: ApiVersionsRequest,
     CreateTopics: CreateTopicsRequest,
     DeleteTopics: DeleteTopicsRequest,
+    DeleteRecords: DeleteRecordsRequest,
     InitProducerId: InitProducerIdRequest,
     AddPartitionsToTxn: AddPartitionsToTxnRequest,
     AddOffsetsToTxn: AddOffsetsToTxnRequest,

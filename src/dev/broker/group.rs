@@ -100,12 +100,13 @@ impl Group {
     pub fn sync(
         &mut self,
         member_id: &str,
+        instance_id: Option<&str>,
         generation: i32,
         protocol: (Option<&str>, Option<&str>),
         assignments: HashMap<String, Bytes>,
         now: Instant,
     ) -> Reply<SyncReply> {
-        if let Err(error) = self.member(member_id, generation) {
+        if let Err(error) = self.member(member_id, instance_id, generation) {
             return Reply::Now(SyncReply::refused(error));
         }
         let differs = |asked: Option<&str>, ours: &str| asked.is_some_and(|asked| asked != ours);
@@ -138,9 +139,15 @@ impl Group {
     /// Heartbeat.
     ///
     /// # Errors
-    /// `UnknownMemberId`, `IllegalGeneration`; `RebalanceInProgress` tells the member to rejoin.
-    pub fn heartbeat(&mut self, member_id: &str, generation: i32, now: Instant) -> Result<(), ResponseError> {
-        self.member(member_id, generation)?.seen(now);
+    /// `UnknownMemberId`, `IllegalGeneration`, `FencedInstanceId`; `RebalanceInProgress` tells the member to rejoin.
+    pub fn heartbeat(
+        &mut self,
+        member_id: &str,
+        instance_id: Option<&str>,
+        generation: i32,
+        now: Instant,
+    ) -> Result<(), ResponseError> {
+        self.member(member_id, instance_id, generation)?.seen(now);
         if self.state == GroupState::PreparingRebalance { Err(ResponseError::RebalanceInProgress) } else { Ok(()) }
     }
 
@@ -168,7 +175,7 @@ impl Group {
     /// accepted unchecked, as Kafka does.
     ///
     /// # Errors
-    /// `UnknownMemberId`, `IllegalGeneration`; `RebalanceInProgress` (plain commits while an assignment is awaited).
+    /// `UnknownMemberId`, `IllegalGeneration`, `FencedInstanceId`; `RebalanceInProgress` (plain commits while an assignment is awaited).
     pub fn may_commit(
         &mut self,
         member_id: &str,
@@ -181,7 +188,7 @@ impl Group {
             return Ok(());
         }
         if generation >= 0 || !member_id.is_empty() || instance_id.is_some() {
-            self.member(member_id, generation)?.seen(now);
+            self.member(member_id, instance_id, generation)?.seen(now);
         } else if !transactional {
             return Err(ResponseError::UnknownMemberId);
         }
@@ -260,7 +267,10 @@ impl Group {
         Some(())
     }
 
-    fn member(&mut self, id: &str, generation: i32) -> Result<&mut Member, ResponseError> {
+    fn member(&mut self, id: &str, instance_id: Option<&str>, generation: i32) -> Result<&mut Member, ResponseError> {
+        if instance_id.and_then(|name| self.instance(name)).is_some_and(|owner| owner != id) {
+            return Err(ResponseError::FencedInstanceId);
+        }
         let current = self.generation;
         let member = self.members.get_mut(id).ok_or(ResponseError::UnknownMemberId)?;
         if generation == current { Ok(member) } else { Err(ResponseError::IllegalGeneration) }

@@ -74,7 +74,7 @@ impl PartitionLog {
 
     /// Below it every transaction is decided.
     pub fn last_stable_offset(&self) -> i64 {
-        self.producers.first_open().unwrap_or(self.next)
+        self.producers.first_open().map_or(self.next, |open| open.max(self.start))
     }
 
     /// The end that a reader of this isolation sees.
@@ -179,6 +179,22 @@ impl PartitionLog {
         batch::find_time(&newest.bytes, newest.max_timestamp)
     }
 
+    /// Forgets everything below `offset`, whoever wrote it, as DeleteRecords asks.
+    ///
+    /// # Errors
+    /// `OffsetOutOfRange` beyond the end.
+    pub fn delete_before(&mut self, offset: i64) -> Result<(), ResponseError> {
+        if offset < 0 || offset > self.next {
+            return Err(ResponseError::OffsetOutOfRange);
+        }
+        while let Some(gone) = self.batches.pop_front_if(|stored| stored.last < offset) {
+            self.bytes -= gone.bytes.len() + BATCH_OVERHEAD_BYTES;
+        }
+        self.start = self.start.max(offset);
+        self.forget_aborted();
+        Ok(())
+    }
+
     /// Whether there is a batch that no open transaction holds.
     pub fn can_drop(&self) -> bool {
         self.batches.front().is_some_and(|oldest| oldest.base < self.last_stable_offset())
@@ -191,9 +207,13 @@ impl PartitionLog {
         let freed = oldest.bytes.len() + BATCH_OVERHEAD_BYTES;
         self.bytes -= freed;
         self.start = oldest.last + 1;
+        self.forget_aborted();
+        freed
+    }
+
+    fn forget_aborted(&mut self) {
         while self.aborted.front().is_some_and(|aborted| aborted.last_offset < self.start) {
             self.aborted.pop_front();
         }
-        freed
     }
 }

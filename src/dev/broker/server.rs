@@ -26,6 +26,7 @@ const MAX_REQUEST_BYTES: usize = 100 << 20;
 /// The shortest request: key, version, correlation id, no client id.
 const MIN_REQUEST_BYTES: usize = 10;
 const MAX_CONNECTIONS: usize = 2_000;
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Sessions and rebalances are looked at this often.
 const TICK: Duration = Duration::from_millis(20);
 
@@ -48,6 +49,7 @@ pub const APIS: &[(ApiKey, i16, i16)] = &[
     (ApiKey::ApiVersions, 0, 4),
     (ApiKey::CreateTopics, 2, 7),
     (ApiKey::DeleteTopics, 1, 6),
+    (ApiKey::DeleteRecords, 0, 2),
     (ApiKey::InitProducerId, 0, 4),
     (ApiKey::AddPartitionsToTxn, 0, 3),
     (ApiKey::AddOffsetsToTxn, 0, 3),
@@ -86,7 +88,10 @@ pub async fn run(shared: Arc<Shared>, listener: TcpListener, mut stop: watch::Re
                 Ok((stream, peer)) => {
                     tasks.spawn(serve(shared.clone(), stream, peer));
                 }
-                Err(error) => tracing::warn!(%error, "development broker: accept failed"),
+                Err(error) => {
+                    tracing::warn!(%error, "development broker: accept failed");
+                    tokio::time::sleep(ACCEPT_PAUSE).await; // out of file descriptors, most likely
+                }
             },
             Some(_) = tasks.join_next() => {}
         }
@@ -214,6 +219,7 @@ pub async fn handle(shared: &Arc<Shared>, caller: &Caller, request: RequestKind,
         Q::FindCoordinator(q) => A::FindCoordinator(api_metadata::find_coordinator(shared, q, version)),
         Q::CreateTopics(q) => A::CreateTopics(api_admin::create_topics(shared, q, version)),
         Q::DeleteTopics(q) => A::DeleteTopics(api_admin::delete_topics(shared, q, version)),
+        Q::DeleteRecords(q) => A::DeleteRecords(api_admin::delete_records(shared, q)),
         Q::CreatePartitions(q) => A::CreatePartitions(api_admin::create_partitions(shared, q)),
         Q::DescribeConfigs(q) => A::DescribeConfigs(api_configs::describe(shared, q)),
         Q::AlterConfigs(q) => A::AlterConfigs(api_configs::alter(shared, q)),

@@ -116,6 +116,21 @@ impl State {
         true
     }
 
+    /// Forgets the records below `offset` (−1: all). Gives the log's new start.
+    ///
+    /// # Errors
+    /// `UnknownTopicOrPartition`, `OffsetOutOfRange`.
+    pub fn delete_records(&mut self, topic: &str, partition: i32, offset: i64) -> Result<i64, ResponseError> {
+        let partition = self.partition(topic, partition)?;
+        let before = partition.log.memory_bytes();
+        let offset = if offset == -1 { partition.log.end_offset() } else { offset };
+        partition.log.delete_before(offset)?;
+        partition.wake();
+        let (after, start) = (partition.log.memory_bytes(), partition.log.start_offset());
+        self.held_bytes = self.held_bytes + after - before;
+        Ok(start)
+    }
+
     /// One partition.
     ///
     /// # Errors

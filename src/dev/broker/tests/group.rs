@@ -51,7 +51,7 @@ fn rejoin(group: &mut Group, id: &str, metadata: &str, at: Instant) -> Receiver<
 fn sync(group: &mut Group, id: &str, assignments: &[(&str, &str)], at: Instant) -> Reply<SyncReply> {
     let bytes = |text: &str| Bytes::copy_from_slice(text.as_bytes());
     let assignments: HashMap<_, _> = assignments.iter().map(|(id, a)| ((*id).to_owned(), bytes(a))).collect();
-    group.sync(id, group.generation, (Some("consumer"), Some("sticky")), assignments, at)
+    group.sync(id, None, group.generation, (Some("consumer"), Some("sticky")), assignments, at)
 }
 
 /// A stable group of `a` (the leader) and `b`.
@@ -87,9 +87,9 @@ fn a_new_client_first_gets_an_id_and_counts_while_it_has_not_used_it() {
     let two_step = Join { two_step: true, ..request("", "m") };
     let refused = now(group.join(two_step.clone(), "c".to_owned(), at));
     assert_eq!((refused.error, refused.member_id.as_str()), (Some(MemberIdRequired), "c"));
-    assert_eq!(group.heartbeat("a", 2, at), Ok(()), "nothing has begun");
+    assert_eq!(group.heartbeat("a", None, 2, at), Ok(()), "nothing has begun");
     let mut third = later(group.join(Join { member_id: "c".to_owned(), ..two_step }, String::new(), at));
-    assert_eq!(group.heartbeat("a", 2, at), Err(RebalanceInProgress));
+    assert_eq!(group.heartbeat("a", None, 2, at), Err(RebalanceInProgress));
     let _a = rejoin(&mut group, "a", "m", at);
     let _b = rejoin(&mut group, "b", "m", at);
     assert_eq!(third.try_recv().unwrap().generation, 3);
@@ -102,7 +102,7 @@ fn a_member_that_leaves_makes_the_others_rejoin() {
     let (mut group, at) = (stable(clock::now()), clock::now());
     group.leave("b", None, at).unwrap();
     assert_eq!(group.leave("b", None, at), Err(UnknownMemberId));
-    assert_eq!(group.heartbeat("a", 2, at), Err(RebalanceInProgress));
+    assert_eq!(group.heartbeat("a", None, 2, at), Err(RebalanceInProgress));
     let mut alone = rejoin(&mut group, "a", "m", at);
     assert_eq!(alone.try_recv().unwrap().members.len(), 1);
     group.leave("a", None, at).unwrap();
@@ -114,10 +114,10 @@ fn a_silent_member_is_out_after_its_session_and_a_talking_one_is_not() {
     let at = clock::now();
     let mut group = stable(at);
     let half = at + SESSION / 2;
-    group.heartbeat("a", 2, half).unwrap();
+    group.heartbeat("a", None, 2, half).unwrap();
     group.expire(at + SESSION);
-    assert_eq!(group.heartbeat("a", 2, half), Err(RebalanceInProgress));
-    assert_eq!(group.heartbeat("b", 2, half), Err(UnknownMemberId));
+    assert_eq!(group.heartbeat("a", None, 2, half), Err(RebalanceInProgress));
+    assert_eq!(group.heartbeat("b", None, 2, half), Err(UnknownMemberId));
 }
 
 #[test]
@@ -127,13 +127,13 @@ fn a_rebalance_goes_on_without_those_who_do_not_rejoin_in_time() {
     let mut third = join(&mut group, "c", at);
     let mut a = rejoin(&mut group, "a", "m", at);
     // b keeps its session alive but never rejoins.
-    group.heartbeat("b", 2, at + REBALANCE - SESSION / 2).unwrap_err();
+    group.heartbeat("b", None, 2, at + REBALANCE - SESSION / 2).unwrap_err();
     group.expire(at + REBALANCE - Duration::from_millis(1));
     assert!(third.try_recv().is_err());
     group.expire(at + REBALANCE);
     assert_eq!(third.try_recv().unwrap().generation, 3);
     assert_eq!(a.try_recv().unwrap().members.len(), 2);
-    assert_eq!(group.heartbeat("b", 3, at), Err(UnknownMemberId));
+    assert_eq!(group.heartbeat("b", None, 3, at), Err(UnknownMemberId));
 }
 
 #[test]
@@ -146,7 +146,7 @@ fn a_leader_that_never_assigns_is_out_and_the_others_begin_again() {
     let _waiting = later(sync(&mut group, "c", &[], at));
     group.expire(at + REBALANCE);
     assert_eq!(b.try_recv().unwrap().error, Some(RebalanceInProgress));
-    assert_eq!(group.heartbeat("a", 3, at), Err(UnknownMemberId));
+    assert_eq!(group.heartbeat("a", None, 3, at), Err(UnknownMemberId));
     assert_eq!(group.state, GroupState::PreparingRebalance);
 }
 
@@ -208,7 +208,8 @@ fn a_static_member_that_returns_replaces_itself() {
     assert_eq!(old.try_recv().unwrap().member_id, "a");
     let mut new = later(group.join(named(), "b".to_owned(), at));
     assert_eq!(new.try_recv().unwrap().members.len(), 1, "the old one is gone");
-    assert_eq!(group.heartbeat("a", 2, at), Err(UnknownMemberId));
+    assert_eq!(group.heartbeat("a", None, 2, at), Err(UnknownMemberId));
+    assert_eq!(group.heartbeat("a", Some("pod-0"), 2, at), Err(FencedInstanceId));
     group.leave("", Some("pod-0"), at).unwrap();
     assert_eq!(group.state, GroupState::Empty);
 }
