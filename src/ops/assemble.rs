@@ -1,19 +1,26 @@
 //! Puts together what each worker of a run is made of: stage, committer, settings.
 
-use std::{sync::Arc, thread};
+use std::{
+    sync::Arc,
+    thread::{self, JoinHandle},
+    time::Duration,
+};
 
-use super::run::{RunError, RunOptions, Running};
 use crate::{
-    agent::Agent,
+    agent::{Agent, AgentError},
     codec::{
-        DEAD_LETTER_SCHEMA, EventDecoder, Layout, RecordDecoder, RecordEncoder, RegistryClient, TRIGGER_SCHEMA,
-        TriggerDecoder, TriggerEncoder, enriched_schema,
+        CodecError, DEAD_LETTER_SCHEMA, EventDecoder, Layout, RecordDecoder, RecordEncoder, RegistryClient,
+        RegistryError, TRIGGER_SCHEMA, TriggerDecoder, TriggerEncoder, enriched_schema,
     },
     config::Settings,
-    deliver::{Destination, PayloadTypes},
+    deliver::{DeliverError, Destination, PayloadTypes},
     engine::Dag,
-    kafka::admin::Admin,
-    service::Services,
+    kafka::{
+        KafkaError,
+        admin::{Admin, AdminError},
+        control::ControlError,
+    },
+    service::{ServiceError, Services},
     stage::{Admission, ControlGate, DeadLetters, Decide, Deliver, Enrich, Front, Intake, Lookups, ReadControl},
     topology::{AgentKind, Fallback, StageSpec, Topology},
     worker::{Committer, Control, OffsetCommitter, Stage, Stats, TransactionCommitter, Worker, WorkerSettings},
@@ -21,6 +28,67 @@ use crate::{
 
 /// A record of ours above this many bytes is a dead letter: Kafka's usual limit of 1 MiB, less the batch's own head.
 const MAX_RECORD_BYTES: usize = 1024 * 1024 - 4096;
+
+/// How to run.
+#[derive(Debug, Clone)]
+pub struct RunOptions {
+    /// Only these: `intake`, a stage's name, `deliver.<destination>`. `None` is all.
+    pub stages: Option<Vec<String>>,
+    /// Events of one partition under way at once, 1 to 1,000.
+    pub max_in_flight: usize,
+    /// From one transaction's end to the next one's begin.
+    pub min_commit_interval: Duration,
+}
+
+impl Default for RunOptions {
+    fn default() -> Self {
+        RunOptions { stages: None, max_in_flight: 1_000, min_commit_interval: Duration::from_millis(5) }
+    }
+}
+
+/// Why a topology does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    #[error(transparent)]
+    Kafka(#[from] AdminError),
+    #[error(transparent)]
+    Control(#[from] ControlError),
+    /// Run `headwater apply`: with the same file, from the same version.
+    #[error("HW503 {0}")]
+    Chain(String),
+    /// Run `headwater apply` first, against the same registry.
+    #[error("HW507 {subject} is not registered as this topology writes it. Run `headwater apply`")]
+    NotApplied { subject: String },
+    /// Check the registry's URL and credentials.
+    #[error("HW507 {0}")]
+    Registry(#[from] RegistryError),
+    /// Run `headwater apply`.
+    #[error("HW504 {0}")]
+    Topics(String),
+    #[error(transparent)]
+    Agent(#[from] AgentError),
+    #[error(transparent)]
+    Service(#[from] ServiceError),
+    #[error(transparent)]
+    Deliver(#[from] DeliverError),
+    /// A defect of ours: report it with the topology.
+    #[error(transparent)]
+    Codec(#[from] CodecError),
+    /// Write one of the stages that the message lists.
+    #[error("--stages: there is no stage {0:?}; there are {1}")]
+    NoSuchStage(String, String),
+    #[error("no thread: {0}")]
+    Thread(#[from] std::io::Error),
+}
+
+/// One worker as others see it.
+pub struct Running {
+    /// `intake`, the stage's name, or `deliver.<destination>`.
+    pub name: Arc<str>,
+    pub stats: Arc<Stats>,
+    pub(super) control: Control,
+    pub(super) thread: Option<JoinHandle<Result<(), KafkaError>>>,
+}
 
 /// What all stages of a run share.
 pub(super) struct Assembly<'a> {
@@ -96,7 +164,7 @@ impl Assembly<'_> {
 
     async fn dead_letters(&self, stage: &str, topic: usize) -> Result<DeadLetters, RunError> {
         let id = self.schema_id(&self.topology.topic("dead-letters"), DEAD_LETTER_SCHEMA).await?;
-        Ok(DeadLetters::new(stage.into(), id, topic)?)
+        Ok(DeadLetters::new(stage.into(), id, topic, self.lookups.schemas().clone())?)
     }
 
     async fn record_encoder(&self, topic: &str) -> Result<RecordEncoder, RunError> {

@@ -12,10 +12,11 @@ mod schema_diff;
 mod tests;
 
 pub use apply::apply;
+pub use assemble::{RunError, RunOptions, Running};
 pub use deployment::{Deployment, Group, Role, Subject, Topic};
 pub use observe::{Observed, ObservedSubject, Sampled, observe};
 pub use plan::{Change, Options, Plan, Refusal, plan};
-pub use run::{Pipeline, RunError, RunOptions, Running, start};
+pub use run::{Pipeline, start};
 
 use crate::{
     codec::RegistryError,

@@ -3,89 +3,23 @@
 use std::{sync::Arc, thread::JoinHandle, time::Duration};
 
 use super::{
-    assemble::{Assembly, partitions},
+    assemble::{Assembly, RunError, RunOptions, Running, partitions},
     deployment::Deployment,
     plan::chain_difference,
 };
 use crate::{
-    agent::{self, AgentError},
-    codec::{CodecError, Layout, RegistryClient, RegistryError, SchemaCache},
+    agent,
+    codec::{Layout, RegistryClient, SchemaCache},
     config::Settings,
-    deliver::{DeliverError, Destination},
-    kafka::{
-        KafkaError, SESSION_TIMEOUT,
-        admin::{Admin, AdminError},
-        control::{self, ControlError},
-    },
-    service::{ServiceError, Services},
+    deliver::Destination,
+    kafka::{KafkaError, SESSION_TIMEOUT, admin::Admin, control},
+    service::Services,
     stage::{ControlState, Lookups, ReadControl},
     topology::Topology,
-    worker::{Control, Stats},
+    worker::Control,
 };
-
 /// How long the control topic may take to be read.
 const READ_CONTROL: Duration = Duration::from_secs(15);
-
-/// How to run.
-#[derive(Debug, Clone)]
-pub struct RunOptions {
-    /// Only these: `intake`, a stage's name, `deliver.<destination>`. `None` is all.
-    pub stages: Option<Vec<String>>,
-    /// Events of one partition under way at once, 1 to 1,000.
-    pub max_in_flight: usize,
-    /// From one transaction's end to the next one's begin.
-    pub min_commit_interval: Duration,
-}
-
-impl Default for RunOptions {
-    fn default() -> Self {
-        RunOptions { stages: None, max_in_flight: 1_000, min_commit_interval: Duration::from_millis(5) }
-    }
-}
-
-/// Why a topology does not run.
-#[derive(Debug, thiserror::Error)]
-pub enum RunError {
-    #[error(transparent)]
-    Kafka(#[from] AdminError),
-    #[error(transparent)]
-    Control(#[from] ControlError),
-    /// Run `headwater apply`: with the same file, from the same version.
-    #[error("HW503 {0}")]
-    Chain(String),
-    /// Run `headwater apply` first, against the same registry.
-    #[error("HW507 {subject} is not registered as this topology writes it. Run `headwater apply`")]
-    NotApplied { subject: String },
-    /// Check the registry's URL and credentials.
-    #[error("HW507 {0}")]
-    Registry(#[from] RegistryError),
-    /// Run `headwater apply`.
-    #[error("HW504 {0}")]
-    Topics(String),
-    #[error(transparent)]
-    Agent(#[from] AgentError),
-    #[error(transparent)]
-    Service(#[from] ServiceError),
-    #[error(transparent)]
-    Deliver(#[from] DeliverError),
-    /// A defect of ours: report it with the topology.
-    #[error(transparent)]
-    Codec(#[from] CodecError),
-    /// Write one of the stages that the message lists.
-    #[error("--stages: there is no stage {0:?}; there are {1}")]
-    NoSuchStage(String, String),
-    #[error("no thread: {0}")]
-    Thread(#[from] std::io::Error),
-}
-
-/// One worker as others see it.
-pub struct Running {
-    /// `intake`, the stage's name, or `deliver.<destination>`.
-    pub name: Arc<str>,
-    pub stats: Arc<Stats>,
-    pub(super) control: Control,
-    pub(super) thread: Option<JoinHandle<Result<(), KafkaError>>>,
-}
 
 /// The stages under way.
 pub struct Pipeline {

@@ -6,9 +6,9 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     clock,
-    codec::{CodecError, DeadLetterEncoder},
+    codec::{CodecError, DeadLetterEncoder, SchemaCache, preview},
     engine::{Outputs, PushError},
-    event::{Class, DeadLetter, Event},
+    event::{Class, DeadLetter},
     kafka::Input,
     topology::codes,
     worker::Burial,
@@ -28,14 +28,15 @@ const MAX_MESSAGE: usize = 2 * 1024;
 pub struct DeadLetters {
     stage: Arc<str>,
     encoder: DeadLetterEncoder,
+    schemas: Arc<SchemaCache>,
     /// Index of the dead-letter topic among the stage's outputs.
     topic: usize,
 }
 
 impl DeadLetters {
-    /// For a stage, with the id that `DeadLetter` is registered under.
-    pub fn new(stage: Arc<str>, schema_id: u32, topic: usize) -> Result<Self, CodecError> {
-        Ok(DeadLetters { stage, encoder: DeadLetterEncoder::new(schema_id)?, topic })
+    /// For a stage, with the id that `DeadLetter` is registered under. `schemas` serve the previews.
+    pub fn new(stage: Arc<str>, schema_id: u32, topic: usize, schemas: Arc<SchemaCache>) -> Result<Self, CodecError> {
+        Ok(DeadLetters { stage, encoder: DeadLetterEncoder::new(schema_id)?, schemas, topic })
     }
 
     /// A dead letter of this record.
@@ -82,7 +83,7 @@ impl DeadLetters {
             timestamp_ms: input.timestamp_ms,
             schema_id: input.value.and_then(schema_id),
             traceparent: text("traceparent"),
-            preview: None,
+            preview: input.value.and_then(|value| preview(&self.schemas, value)),
             key: key.map(<[u8]>::to_vec),
             value: input.value.filter(|_| !too_large).map(<[u8]>::to_vec),
             value_sha256: input.value.filter(|_| too_large).map(hash),
@@ -92,6 +93,9 @@ impl DeadLetters {
 
     /// A dead letter for what the worker found.
     pub fn buried(&self, input: &Input<'_>, why: Burial) -> DeadLetter {
+        // What killed or panicked may do so again when it is read for its preview: such a value is not touched.
+        let untouched = Input { value: None, ..*input };
+        let is_readable = !matches!(why, Burial::Killed | Burial::Panicked(_));
         let (code, class, message) = match why {
             Burial::Killed => (
                 codes::HW606,
@@ -105,7 +109,11 @@ impl DeadLetters {
             Burial::TooLarge(message) => (codes::HW604, Class::TooLarge, message),
             Burial::Unencodable(message) => (codes::HW602, Class::Schema, message),
         };
-        self.letter(input, code, class, message)
+        let mut letter = self.letter(if is_readable { input } else { &untouched }, code, class, message);
+        if !is_readable && input.value.is_some_and(|value| value.len() <= MAX_ORIGINAL / 2) {
+            letter.value = input.value.map(<[u8]>::to_vec);
+        }
+        letter
     }
 
     /// Writes it, with the reason repeated in headers for people with stock tools.
@@ -127,23 +135,6 @@ impl DeadLetters {
         ];
         Ok(())
     }
-}
-
-/// What a person wants to see of an event at first sight: JSON, at most 2 KiB.
-pub fn preview(event: &Event) -> String {
-    let mut fields = serde_json::Map::new();
-    for (name, field) in crate::event::EventField::ALL {
-        let value = field.get(event);
-        if !value.is_null() {
-            fields.insert((*name).to_owned(), value.to_string().into());
-        }
-    }
-    for (key, value) in &event.properties {
-        fields.insert(format!("properties.{key}"), value.to_string().into());
-    }
-    let mut text = serde_json::Value::Object(fields).to_string();
-    truncate(&mut text, 2 * 1024);
-    text
 }
 
 fn truncate(text: &mut String, limit: usize) {

@@ -4,9 +4,7 @@ use std::sync::Arc;
 
 use futures::{FutureExt, future::BoxFuture};
 
-use super::{
-    Admission, ControlGate, DeadLetters, Decide, Lookups, dead_letters::preview, intake::Admitted, intake::burial,
-};
+use super::{Admission, ControlGate, DeadLetters, Decide, Lookups, intake::Admitted, intake::burial};
 use crate::{
     agent::{Agent, Step},
     codec::{DecodeError, RecordDecoder, RecordEncoder, TriggerEncoder, murmur2},
@@ -74,9 +72,8 @@ impl Stage for Enrich {
                 Accept::Work { key, work: Work::Record(Box::new(Flight { record, progress: Progress::default() })) }
             }
             Err(Admitted::Hold(hold)) => Accept::Hold(hold),
-            Err(Admitted::Refused { code, class, message, event }) => {
-                let mut letter = self.dead_letters.letter(input, code, class, message);
-                letter.preview = event.as_deref().map(preview);
+            Err(Admitted::Refused { code, class, message }) => {
+                let letter = self.dead_letters.letter(input, code, class, message);
                 Accept::Work { key, work: Work::Dead(Box::new(letter)) }
             }
             Err(Admitted::Record { .. }) => {
@@ -87,17 +84,7 @@ impl Stage for Enrich {
     }
 
     fn bury(&mut self, input: &Input<'_>, why: Burial) -> Work {
-        // What killed or panicked may do so again when it is read for its preview.
-        let is_readable = !matches!(why, Burial::Killed | Burial::Panicked(_));
-        let mut letter = self.dead_letters.buried(input, why);
-        if is_readable
-            && let Front::Record { decoder, .. } = &self.front
-            && let Ok(record) = decoder.decode(input.value.unwrap_or_default())
-        {
-            letter.event_id = Some(record.event.id.clone());
-            letter.preview = Some(preview(&record.event));
-        }
-        Work::Dead(Box::new(letter))
+        Work::Dead(Box::new(self.dead_letters.buried(input, why)))
     }
 
     fn start(&mut self, work: &mut Work, futures: &mut Vec<BoxFuture<'static, Self::Finished>>) -> bool {
@@ -151,7 +138,6 @@ impl Stage for Enrich {
                 let mut letter = dead_letters.letter(input, codes::HW611, Class::Agent, message);
                 letter.agents = vec![name.clone()];
                 letter.event_id = Some(record.event.id.clone());
-                letter.preview = Some(preview(&record.event));
                 dead_letters.write(&letter, source, outputs).map_err(unencodable)?;
             }
         }
@@ -205,7 +191,7 @@ impl Stage for Enrich {
 impl Enrich {
     /// The record in this input, or what else is to become of it.
     fn read(&self, input: &Input<'_>) -> Result<Record, Admitted> {
-        let refused = |code, class, message| Admitted::Refused { code, class, message, event: None };
+        let refused = |code, class, message| Admitted::Refused { code, class, message };
         match &self.front {
             Front::Record { decoder, lookups, first } => {
                 let mut record = match decoder.decode(input.value.unwrap_or_default()) {

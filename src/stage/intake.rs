@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use futures::future::BoxFuture;
 
-use super::{ControlGate, DeadLetters, Lookups, dead_letters::preview};
+use super::{ControlGate, DeadLetters, Lookups};
 use crate::{
     clock,
     codec::{
@@ -37,14 +37,14 @@ pub struct Admission {
 /// What became of a raw record.
 pub enum Admitted {
     Record { key: Arc<str>, record: Box<Record> },
-    Refused { code: &'static str, class: Class, message: String, event: Option<Box<Event>> },
+    Refused { code: &'static str, class: Class, message: String },
     Hold(Hold),
 }
 
 impl Admission {
     /// Decodes and checks.
     pub fn admit(&self, input: &Input<'_>) -> Admitted {
-        let refused = |code, class, message: String| Admitted::Refused { code, class, message, event: None };
+        let refused = |code, class, message: String| Admitted::Refused { code, class, message };
         let event = match self.decoder.decode(input.value.unwrap_or_default()) {
             Ok(event) => event,
             Err(DecodeError::SchemaNotLoaded(id)) => {
@@ -112,10 +112,8 @@ impl Stage for Intake {
                 Accept::Work { key: hash_key(key.as_bytes()), work: Work::Record { key, record } }
             }
             Admitted::Hold(hold) => Accept::Hold(hold),
-            Admitted::Refused { code, class, message, event } => {
-                let mut letter = self.dead_letters.letter(input, code, class, message);
-                letter.event_id = event.as_ref().map(|event| event.id.clone());
-                letter.preview = event.as_deref().map(preview);
+            Admitted::Refused { code, class, message } => {
+                let letter = self.dead_letters.letter(input, code, class, message);
                 Accept::Work { key: hash_key(input.key.unwrap_or_default()), work: Work::Dead(Box::new(letter)) }
             }
         }
