@@ -47,7 +47,12 @@ impl DeadLetters {
         class: Class,
         message: impl Into<String>,
     ) -> DeadLetter {
-        let mut message = message.into();
+        let preview = input.value.and_then(|value| preview(&self.schemas, value));
+        DeadLetter { preview, ..self.unread(input, code, class, message.into()) }
+    }
+
+    /// A dead letter of a record that is not looked into.
+    fn unread(&self, input: &Input<'_>, code: &'static str, class: Class, mut message: String) -> DeadLetter {
         truncate(&mut message, MAX_MESSAGE);
         let key = input.key.filter(|key| key.len() <= MAX_KEY);
         let mut room = MAX_ORIGINAL - 2 * key.map_or(0, <[u8]>::len);
@@ -83,7 +88,7 @@ impl DeadLetters {
             timestamp_ms: input.timestamp_ms,
             schema_id: input.value.and_then(schema_id),
             traceparent: text("traceparent"),
-            preview: input.value.and_then(|value| preview(&self.schemas, value)),
+            preview: None,
             key: key.map(<[u8]>::to_vec),
             value: input.value.filter(|_| !too_large).map(<[u8]>::to_vec),
             value_sha256: input.value.filter(|_| too_large).map(hash),
@@ -93,8 +98,6 @@ impl DeadLetters {
 
     /// A dead letter for what the worker found.
     pub fn buried(&self, input: &Input<'_>, why: Burial) -> DeadLetter {
-        // What killed or panicked may do so again when it is read for its preview: such a value is not touched.
-        let untouched = Input { value: None, ..*input };
         let is_readable = !matches!(why, Burial::Killed | Burial::Panicked(_));
         let (code, class, message) = match why {
             Burial::Killed => (
@@ -109,11 +112,11 @@ impl DeadLetters {
             Burial::TooLarge(message) => (codes::HW604, Class::TooLarge, message),
             Burial::Unencodable(message) => (codes::HW602, Class::Schema, message),
         };
-        let mut letter = self.letter(if is_readable { input } else { &untouched }, code, class, message);
-        if !is_readable && input.value.is_some_and(|value| value.len() <= MAX_ORIGINAL / 2) {
-            letter.value = input.value.map(<[u8]>::to_vec);
+        // What killed or panicked may do so again when it is read for its preview.
+        match is_readable {
+            true => self.letter(input, code, class, message),
+            false => self.unread(input, code, class, message),
         }
-        letter
     }
 
     /// Writes it, with the reason repeated in headers for people with stock tools.
