@@ -25,6 +25,7 @@ cases! { on_the_development_broker, OnDevelopmentBroker::start() =>
     placements_agree_on_fields_outcomes_and_triggers
     what_cannot_be_processed_is_a_dead_letter_and_stops_nothing
     a_second_pod_joins_and_leaves_under_traffic
+    a_keyed_source_is_a_single_hop_and_a_misplaced_record_a_dead_letter
 }
 cases! { on_apache_kafka, apache_kafka() =>
     every_event_comes_out_once_when_split
@@ -33,6 +34,7 @@ cases! { on_apache_kafka, apache_kafka() =>
     placements_agree_on_fields_outcomes_and_triggers
     what_cannot_be_processed_is_a_dead_letter_and_stops_nothing
     a_second_pod_joins_and_leaves_under_traffic
+    a_keyed_source_is_a_single_hop_and_a_misplaced_record_a_dead_letter
 }
 
 fn every_event_comes_out_once_when_split(cluster: impl Cluster) {
@@ -179,4 +181,19 @@ fn a_second_pod_joins_and_leaves_under_traffic(cluster: impl Cluster) {
     assert!(verdict.is_clean(), "{verdict}\n{}", first.stderr());
     assert_eq!(verdict.enriched, EVENTS, "{verdict}");
     stop(first);
+}
+
+fn a_keyed_source_is_a_single_hop_and_a_misplaced_record_a_dead_letter(cluster: impl Cluster) {
+    let keyed = ("  key: [user_id, anonymous_id] ", "  keyed: true\n  key: [user_id, anonymous_id] ");
+    let site = Site::with(&cluster, FUSED, Duration::ZERO, &[keyed]);
+    let run = site.run("pod-0", &[]);
+    site.send(6, 500);
+    site.send_misplaced(7);
+    let verdict = site.settled(501, &run);
+    assert!(verdict.is_clean(), "{verdict}\n{}", run.stderr());
+    assert_eq!((verdict.enriched, verdict.dead_lettered), (500, 1), "{verdict}");
+    let letters = site.verifier().values("dead-letters");
+    assert_eq!(text(at(&letters[0].1, "code")).as_deref(), Some("HW605"));
+    assert!(!run.stderr().contains("running intake"), "intake runs inside the first stage");
+    stop(run);
 }

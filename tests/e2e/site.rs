@@ -95,11 +95,20 @@ impl Site {
     /// Applies the campaign topology under a name of its own. `placement` is what follows `placement:`, or a list of
     /// `stages:`.
     pub fn new(cluster: &impl Cluster, placement: &str, crm_latency: Duration) -> Site {
+        Site::with(cluster, placement, crm_latency, &[])
+    }
+
+    /// The same, with these texts of the topology replaced.
+    pub fn with(cluster: &impl Cluster, placement: &str, crm_latency: Duration, edits: &[(&str, &str)]) -> Site {
         let (name, raw) = (unique("e2e"), unique("raw."));
         let text = include_str!("../../topologies/campaign.yaml")
             .replace("name: campaign ", &format!("{placement}\nname: {name} "))
             .replace("topic: events.raw ", &format!("topic: {raw} "))
             .replace("    rate_limit: 100/10s ", "    rate_limit: 100000/10s ");
+        let text = edits.iter().fold(text, |text, (from, to)| {
+            assert!(text.contains(from), "{from:?} is in the topology");
+            text.replace(from, to)
+        });
         let folder = TempDir::with_prefix("headwater-e2e-").expect("a folder");
         let file = folder.path().join("topology.yaml");
         std::fs::write(&file, text).expect("the topology is written");
@@ -188,6 +197,16 @@ impl Site {
             &self.raw,
             records.iter().map(|(partition, key, value)| (*partition, &**key, value.clone())),
         );
+    }
+
+    /// One event with its own key, in a partition where the key does not belong.
+    pub fn send_misplaced(&self, seed: u64) {
+        let event = Traffic::new(seed, 500).next_event(headwater::clock::unix_ms());
+        let key = event.user_id.clone().or(event.anonymous_id.clone()).unwrap_or_default();
+        let mut value = Vec::new();
+        self.encoder().encode(&event, &mut value).expect("the event is encoded");
+        let elsewhere = (murmur2::partition(key.as_bytes(), PARTITIONS) + 1) % PARTITIONS;
+        topics::fill(&self.bootstrap, &self.raw, [(elsewhere, &*key, value)]);
     }
 
     fn encoder(&self) -> EventEncoder {
