@@ -16,6 +16,6 @@ pub use error::KafkaError;
 pub use input::{Headers, Input, OwnedInput};
 pub use producer::{DeadLetterProducer, Refusal, TransactionOutcome, Transactor};
 pub use raw::GroupMember;
-pub use rdkafka::error::KafkaError as RdError;
+pub use rdkafka::{consumer::ConsumerGroupMetadata as GroupMetadata, error::KafkaError as RdError};
 pub use rebalance::{Assignment, Change, CommitGate};
 pub use settings::client_config;

@@ -5,8 +5,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rdkafka::consumer::ConsumerGroupMetadata;
-
 use super::{
     Stage, Stats, Worker,
     committer::{Answer, Job},
@@ -15,7 +13,7 @@ use super::{
 use crate::{
     clock,
     engine::{After, Batch, Next, Verdict},
-    kafka::{KafkaError, StageConsumer, TransactionOutcome},
+    kafka::{GroupMetadata, KafkaError, StageConsumer, TransactionOutcome},
 };
 
 /// So many take-overs by a producer of the same id, without a commit of ours between them, are no coincidence.
@@ -74,7 +72,7 @@ impl<S: Stage> Worker<S> {
         }
     }
 
-    fn send_batch(&mut self, batch: Batch, member: Option<ConsumerGroupMetadata>) -> Option<Instant> {
+    fn send_batch(&mut self, batch: Batch, member: Option<GroupMetadata>) -> Option<Instant> {
         self.last_commit = self.now;
         self.gate.set_busy(true);
         self.commits.send(Job::Commit(batch, member));

@@ -5,12 +5,10 @@ use std::{
     thread,
 };
 
-use rdkafka::consumer::ConsumerGroupMetadata;
-
 use crate::{
     config::Settings,
     engine::{AGAIN_LIMIT, Batch},
-    kafka::{CommitGate, DeadLetterProducer, KafkaError, StageConsumer, TransactionOutcome, Transactor},
+    kafka::{CommitGate, DeadLetterProducer, GroupMetadata, KafkaError, StageConsumer, TransactionOutcome, Transactor},
 };
 
 /// How batches become durable.
@@ -27,7 +25,7 @@ pub trait Committer: Send + 'static {
     }
 
     /// Commits a batch or says what became of it.
-    fn commit(&mut self, batch: &Batch, member: Option<ConsumerGroupMetadata>) -> TransactionOutcome;
+    fn commit(&mut self, batch: &Batch, member: Option<GroupMetadata>) -> TransactionOutcome;
 }
 
 /// Records and offsets in one Kafka transaction: between topics nothing is lost, nothing twice.
@@ -60,7 +58,7 @@ impl Committer for TransactionCommitter {
 
     fn joined(&mut self, _: StageConsumer) {}
 
-    fn commit(&mut self, batch: &Batch, member: Option<ConsumerGroupMetadata>) -> TransactionOutcome {
+    fn commit(&mut self, batch: &Batch, member: Option<GroupMetadata>) -> TransactionOutcome {
         // A connection that failed while nothing was open taints the next transaction: replace the producer first.
         if self.transactor.as_ref().is_none_or(Transactor::is_tainted)
             && let Err(error) = self.initialise()
@@ -109,7 +107,7 @@ impl Committer for OffsetCommitter {
         u32::MAX
     }
 
-    fn commit(&mut self, batch: &Batch, member: Option<ConsumerGroupMetadata>) -> TransactionOutcome {
+    fn commit(&mut self, batch: &Batch, member: Option<GroupMetadata>) -> TransactionOutcome {
         let (Some(producer), Some(consumer), Some(_)) = (&self.producer, &self.consumer, member) else {
             return TransactionOutcome::DefiniteAbort("not a member of the group".to_owned());
         };
@@ -128,7 +126,7 @@ impl Committer for OffsetCommitter {
 pub(super) enum Job {
     Initialise,
     Joined(StageConsumer),
-    Commit(Batch, Option<ConsumerGroupMetadata>),
+    Commit(Batch, Option<GroupMetadata>),
 }
 
 /// What the commit thread answers.

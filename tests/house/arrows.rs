@@ -25,6 +25,7 @@ const LAYERS: &[&str] = &[
     "state",
     "engine",
     "kafka",
+    "worker",
     "deliver",
     "stage",
     "ops",

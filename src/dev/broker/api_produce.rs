@@ -1,4 +1,4 @@
-//! Produce.
+//! Produce: batches are checked, numbered and appended as they came.
 
 use bytes::Bytes;
 use kafka_protocol::ResponseError;
