@@ -11,7 +11,8 @@ use super::{
 };
 use crate::{config::Settings, ops, topology::Topology};
 
-/// Do what `plan` shows: create topics, register schemas, commit groups' first offsets, write the chain of stages.
+/// Do what `plan` shows: create topics, register schemas, commit first offsets, write the chain of stages.
+///
 /// Nothing is ever deleted. Applying again changes nothing; after a failure it goes on where it stopped.
 ///
 /// Exits with 0; with 1 if the plan cannot be applied (nothing is changed then); with 3 if Kafka or the registry

@@ -21,7 +21,9 @@ use crate::{
 /// After so long a person wants to know what is going on.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Show what `apply` would change: topics, schemas, groups' first offsets, the chain of stages. Nothing is ever deleted.
+/// Show what `apply` would change: topics, schemas, first offsets, the chain of stages.
+///
+/// Nothing is ever deleted.
 ///
 /// Exits with 0; with 1 if the plan cannot be applied, or if anything would change under --fail-on-change; with 3 if
 /// Kafka or the registry cannot be used.
