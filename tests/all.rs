@@ -14,8 +14,8 @@ mod plan;
 mod proxy;
 mod python;
 mod registry;
+mod simulation;
 mod stubs;
-//SIM mod simulation;
 // Each suite uses its own part of it.
 mod help;
 #[allow(dead_code)]

@@ -9,7 +9,7 @@
 //!
 //! Before a task takes in its first record it commits its ledger with one more take-over; whatever is done sets the
 //! count back to 0. A partition whose count reaches [`Task::TRIAL`] is redone one record at a time, each announced in
-//! the ledger before it is touched, and only one partition of a worker at a time (see [`Turn`]). The record that lives
+//! the ledger before it is touched, with nothing else under way in the whole worker (see [`Turn`]). The record that lives
 //! end with again and again while it is alone, up to a count of [`Task::CONDEMNED`], goes to the dead letters. Once is
 //! not enough: a life also ends for other reasons, and a partition moves to another worker without any death. A worker
 //! that resumes after doubt has not died, and counts nothing; one that leaves cleanly takes its count back
@@ -66,6 +66,10 @@ pub struct Task<W> {
     trial: Trial,
     /// Died in the trial of the first record that is not done.
     condemn_first: bool,
+    /// A record tried alone has left, and that is not committed yet.
+    settling: bool,
+    /// The record that was condemned in this life.
+    condemned: Option<i64>,
     /// The ledger says something that is not committed yet.
     dirty: bool,
     /// The ledger that opens the task or announces a trial is on its way.
@@ -100,6 +104,8 @@ impl<W> Task<W> {
         } else {
             Trial::Opening { announced: false }
         };
+        // An announcement that doubt interrupted is taken back, so that nobody else's death counts for it.
+        let dirty = stamp.takeovers != began_with;
         stamp.takeovers = began_with;
         stamp.chain = fresh.chain;
         let task = Task {
@@ -110,7 +116,9 @@ impl<W> Task<W> {
             order: Order::default(),
             trial,
             condemn_first: began_with >= Self::CONDEMNED,
-            dirty: false,
+            condemned: None,
+            settling: false,
+            dirty,
             announcing: false,
             max_in_flight: max_in_flight.clamp(1, MAX_OPEN),
         };
@@ -134,10 +142,14 @@ impl<W> Task<W> {
         if self.ledger.is_done(offset) {
             return Room::Known;
         }
+        if self.settling {
+            return Room::Wait;
+        }
         if matches!(self.trial, Trial::Alone { .. }) && !turn.take(self.partition) {
             return Room::Wait;
         }
         if std::mem::take(&mut self.condemn_first) {
+            self.condemned = Some(offset);
             return Room::Condemned;
         }
         match &mut self.trial {
@@ -234,16 +246,17 @@ impl<W> Task<W> {
 
     /// The next event that leaves, in its key's order: its offset is done from here on, so its outputs belong into the
     /// same batch as the next [`Task::entry`]. With it the flight that is now the first of its key.
-    pub fn release(&mut self, turn: &mut Turn) -> Option<(i64, W, Option<Flight>)> {
+    pub fn release(&mut self) -> Option<(i64, W, Option<Flight>)> {
         let (entry, next) = self.order.pop()?;
         self.ledger.done(entry.offset);
         self.dirty = true;
-        if matches!(self.trial, Trial::Alone { .. }) {
-            turn.leave(self.partition);
-        }
+        // The turn stays until that is committed: a death before would be counted against this record.
+        self.settling = matches!(self.trial, Trial::Alone { .. });
         self.stamp.takeovers = match &mut self.trial {
             Trial::Alone { left, announced } if *left > 1 => {
-                (*left, *announced) = (*left - 1, None);
+                // The culprit is found where one was condemned: one more alone, so that its burial is committed first.
+                *left = if self.condemned == Some(entry.offset) { 1 } else { *left - 1 };
+                *announced = None;
                 Self::TRIAL
             }
             _ => {
@@ -287,9 +300,13 @@ impl<W> Task<W> {
     }
 
     /// A batch with this task's ledger was committed: what was announced in it may begin.
-    pub fn committed(&mut self) {
-        if !self.dirty {
-            self.announcing = false;
+    pub fn committed(&mut self, turn: &mut Turn) {
+        if self.dirty {
+            return; // By a later one.
+        }
+        self.announcing = false;
+        if std::mem::take(&mut self.settling) {
+            turn.leave(self.partition);
         }
     }
 

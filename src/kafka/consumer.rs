@@ -119,6 +119,11 @@ impl StageConsumer {
         };
     }
 
+    /// A commit begins: what was to be said at leaving may be out of date before it ends.
+    pub fn clear_farewells(&self) {
+        self.inner.context().farewells.lock().clear();
+    }
+
     /// What rebalances did since the last call.
     pub fn changes(&self) -> Vec<Change> {
         std::mem::take(&mut *self.inner.context().changes.lock())

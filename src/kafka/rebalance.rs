@@ -131,10 +131,11 @@ impl ConsumerContext for Context {
             self.changes.lock().push(change);
         } else {
             if !consumer.assignment_lost() {
-                if !self.gate.wait_idle(Duration::from_secs(5)) {
+                if self.gate.wait_idle(Duration::from_secs(5)) {
+                    self.bid_farewell(consumer, &partitions);
+                } else {
                     tracing::warn!(group = self.group, "partitions go while a commit is still under way");
                 }
-                self.bid_farewell(consumer, &partitions);
             }
             self.changes.lock().push(Change::Revoked(partitions));
             if let Err(error) = consumer.incremental_unassign(list) {

@@ -74,6 +74,9 @@ impl<S: Stage> Worker<S> {
 
     fn send_batch(&mut self, batch: Batch, member: Option<GroupMetadata>) -> Option<Instant> {
         self.last_commit = self.now;
+        if let Some(consumer) = &self.consumer {
+            consumer.clear_farewells(); // Until this one's outcome is known, nobody can say what is committed.
+        }
         self.gate.set_busy(true);
         self.commits.send(Job::Commit(batch, member));
         None

@@ -71,7 +71,7 @@ impl<S: Stage> Worker<S> {
     /// Lets leave what may leave: its outputs join the batch, its offset is done.
     pub(super) fn release(&mut self, partition: i32, current: Option<&Input<'_>>) {
         while let Some(slot) = self.slots.get_mut(&partition)
-            && let Some((offset, mut in_flight, next)) = slot.task.release(&mut self.turn)
+            && let Some((offset, mut in_flight, next)) = slot.task.release()
         {
             let kept = in_flight.original.take();
             slot.kept -= kept.as_ref().map_or(0, |kept| kept.view().bytes());

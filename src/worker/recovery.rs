@@ -202,7 +202,7 @@ impl<S: Stage> Worker<S> {
             let Some(slot) = slot.filter(|slot| assignments.contains(&(ledger.partition, slot.epoch))) else {
                 continue;
             };
-            slot.task.committed();
+            slot.task.committed(&mut self.turn);
             if let Some(consumer) = &self.consumer {
                 consumer.set_farewell(ledger.partition, slot.task.farewell(ledger));
             }

@@ -29,17 +29,19 @@ impl<S: Stage> Worker<S> {
         if !self.commit.takes_work() || self.again.is_some() {
             return Ok(false);
         }
-        let solitude = self.suspects.ask_for_solitude();
-        if solitude && !self.is_at_rest() {
+        let on_trial = self.turn.holder();
+        let solitude = self.suspects.ask_for_solitude() || on_trial.is_some();
+        // A stage with effects outside has calls that last as long as a destination is ill, and that kill nobody.
+        if solitude && !S::SERIAL && !self.is_at_rest() {
             return Ok(false);
         }
         let mut partitions = std::mem::take(&mut self.partitions);
         partitions.clear();
-        partitions.extend(self.slots.keys());
+        partitions.extend(self.slots.keys().filter(|partition| on_trial.is_none_or(|holder| holder == **partition)));
         let mut busy = false;
         for partition in &partitions {
             busy |= self.take_burst(*partition, if solitude { 1 } else { BURST })?;
-            if solitude && !self.is_at_rest() {
+            if self.turn.holder() != on_trial || (solitude && !self.is_at_rest()) {
                 break;
             }
         }

@@ -94,7 +94,13 @@ impl Broker {
         }
     }
 
-    fn transaction(&mut self, producer: usize, epoch: u32, life: u32, now_ms: u64) -> Result<&mut Transaction, Refusal> {
+    fn transaction(
+        &mut self,
+        producer: usize,
+        epoch: u32,
+        life: u32,
+        now_ms: u64,
+    ) -> Result<&mut Transaction, Refusal> {
         let producer = &mut self.producers[producer];
         if producer.epoch != epoch {
             return Err(Refusal::Fenced);
@@ -175,7 +181,8 @@ impl Broker {
 
     /// Aborts a transaction that is older than `limit_ms`, and fences its producer.
     pub fn time_out(&mut self, now_ms: u64, limit_ms: u64) -> Option<usize> {
-        let old = |producer: &Producer| producer.transaction.as_ref().is_some_and(|it| now_ms - it.began_ms >= limit_ms);
+        let old =
+            |producer: &Producer| producer.transaction.as_ref().is_some_and(|it| now_ms - it.began_ms >= limit_ms);
         let producer = self.producers.iter().position(old)?;
         self.initialise(producer);
         Some(producer)

@@ -133,7 +133,8 @@ impl CommitThread {
         if env.broker.produce(by, batch, env.now_ms, refused).is_err() {
             return Ok(Err(Outcome::Doubtful));
         }
-        let mut refusals: Vec<(i32, i64)> = batch.outputs.iter().filter(|it| refused(it.0.topic, it.0.source)).map(|it| it.0.source).collect();
+        let mut refusals: Vec<(i32, i64)> =
+            batch.outputs.iter().filter(|it| refused(it.0.topic, it.0.source)).map(|it| it.0.source).collect();
         if !refusals.is_empty() {
             if env.rng.bool() {
                 // The broker refuses the batch of records for the fault of one.
@@ -150,7 +151,12 @@ impl CommitThread {
         Ok(Ok(Step::SendOffsets))
     }
 
-    fn send_offsets(&mut self, batch: &Batch, member: Option<Membership>, env: &mut Env) -> Checked<Result<Step, Outcome>> {
+    fn send_offsets(
+        &mut self,
+        batch: &Batch,
+        member: Option<Membership>,
+        env: &mut Env,
+    ) -> Checked<Result<Step, Outcome>> {
         let Some(by) = self.by() else { return Ok(Err(Outcome::Doubtful)) };
         if env.flaw == Flaw::LedgerApart {
             return Ok(Ok(Step::End));

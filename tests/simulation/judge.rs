@@ -19,7 +19,7 @@ pub struct Judge {
     /// For each partition, the life that last began from what is committed.
     opener: Vec<u32>,
     /// Dead letters of records with nothing wrong in them.
-    pub innocents: u64,
+    pub innocents: Vec<(usize, i64)>,
 }
 
 impl Judge {
@@ -28,7 +28,7 @@ impl Judge {
             seen: plan.input.iter().map(|log| vec![0; log.len()]).collect(),
             last: vec![[-1; KEYS as usize]; plan.partitions()],
             opener: vec![0; plan.partitions()],
-            innocents: 0,
+            innocents: Vec::new(),
         }
     }
 
@@ -64,6 +64,15 @@ impl Judge {
         Ok(())
     }
 
+    /// An ordinary commit of a partition that is left.
+    pub fn farewell(&self, plan: &Plan, life: u32, entry: &LedgerEntry, committed: i64) -> Checked {
+        let opener = self.opener[entry.partition as usize];
+        if opener != life {
+            return Err(Violation(format!("life {life} bids farewell with {entry:?} after life {opener} took over")));
+        }
+        self.ledger(plan, entry, committed)
+    }
+
     fn output(&mut self, plan: &Plan, partition: usize, written: &Written) -> Checked {
         let (from, offset) = written.source;
         let Some((key, nature)) = plan.record(from, offset) else {
@@ -84,7 +93,7 @@ impl Judge {
             return Ok(());
         }
         if written.topic == DEAD_LETTERS && !nature.is_poison() {
-            self.innocents += 1;
+            self.innocents.push((partition, offset));
         }
         if written.topic != DEAD_LETTERS && nature.is_poison() {
             return Err(Violation(format!("{written:?} is made of a record that is {nature:?}")));

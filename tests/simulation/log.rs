@@ -20,11 +20,13 @@ pub enum What {
     Opens,
     /// Partition.
     GivesUp,
+    /// Partition, offset: leaves, and says that nothing killed it.
+    BidsFarewell,
     /// Partition, offset.
     Taken,
     Known,
     Condemned,
-    SuspectWaits,
+    WaitsForSolitude,
     SuspectBuried,
     Released,
     /// Outputs, ledgers.
@@ -66,10 +68,11 @@ impl What {
         What::Rebalanced,
         What::Opens,
         What::GivesUp,
+        What::BidsFarewell,
         What::Taken,
         What::Known,
         What::Condemned,
-        What::SuspectWaits,
+        What::WaitsForSolitude,
         What::SuspectBuried,
         What::Released,
         What::Begins,

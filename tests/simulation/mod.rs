@@ -3,7 +3,7 @@
 //! ```text
 //! plan   what a seed decides: input, cluster, how likely each fault is
 //! world  the loop: random steps with faults, then calm until every lag is zero
-//! worker, recovery, committer   the shell, as src/worker has it, around the real Task, Commit, Batch and Suspects
+//! worker, commits, recovery, committer   the shell, as src/worker has it, around the real Task, Commit, Batch and Suspects
 //! broker, group   what Kafka does: transactions, fencing, stable offsets; generations, cooperative rebalances
 //! judge  the invariants
 //! ```
@@ -11,6 +11,7 @@
 //! `HEADWATER_SIM_SCHEDULES=1000000 cargo test --test all simulation` runs more of them, `HEADWATER_SIM_SEED=7` one.
 
 mod broker;
+mod commits;
 mod committer;
 mod env;
 mod group;

@@ -31,7 +31,10 @@ impl Nature {
 pub enum Cell {
     /// A transaction marker, an aborted record or a compaction hole: no consumer sees it.
     Unseen,
-    Record { key: u8, nature: Nature },
+    Record {
+        key: u8,
+        nature: Nature,
+    },
 }
 
 /// How likely each fault is, in 1,024ths of the occasions for it.
@@ -107,7 +110,7 @@ impl Plan {
     /// Nothing goes wrong but what the records do themselves: one worker, one record in each partition's way.
     pub fn draw_quiet(rng: &mut Rng) -> Self {
         let mut plan = Plan::draw(rng);
-        (plan.odds, plan.workers) = (Odds::default(), 1);
+        (plan.odds, plan.workers, plan.serial) = (Odds::default(), 1, false);
         plan
     }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use headwater::engine::{Batch, Stamp, Task};
 
 use super::{
-    Flaw,
+    Checked, Flaw,
     env::Env,
     group::{Letter, Membership},
     judge::TAG,
@@ -15,7 +15,7 @@ use super::{
 
 impl Worker {
     /// Serves letters as callbacks do. `false`: blocked in one.
-    pub fn poll_consumer(&mut self, env: &mut Env) -> bool {
+    pub fn poll_consumer(&mut self, env: &mut Env) -> Checked<bool> {
         while let Some(member) = self.consumer
             && let Some(letter) = env.group.mail[self.id].front().cloned()
             && env.rng.u8(..4) != 0
@@ -23,16 +23,20 @@ impl Worker {
             match letter {
                 Letter::Generation(generation) => self.consumer = Some(Membership { generation, ..member }),
                 Letter::Revoke(partitions) => {
-                    if self.commits.is_committing() && !env.chance(|odds| odds.gate_timeout) {
+                    let is_idle = !self.commits.is_committing();
+                    if !is_idle && !env.chance(|odds| odds.gate_timeout) {
                         env.note(self.id, What::WaitsForCommit, 0, 0);
-                        return false;
+                        return Ok(false);
+                    }
+                    if is_idle {
+                        self.bid_farewell(&partitions, env)?;
                     }
                     self.revoked(&partitions, env);
                     env.group.revoked(member.id, &partitions);
                 }
                 Letter::Assign(partitions) => {
                     if !self.open(&partitions, member, &BTreeMap::new(), env) {
-                        return false;
+                        return Ok(false);
                     }
                 }
                 Letter::Lost => {
@@ -45,7 +49,22 @@ impl Worker {
             }
             env.group.mail[self.id].pop_front();
         }
-        true
+        Ok(true)
+    }
+
+    /// As the callback does on a clean revocation: an ordinary commit of the broker's group.
+    pub fn bid_farewell(&mut self, partitions: &[i32], env: &mut Env) -> Checked {
+        let Some(member) = self.consumer else { return Ok(()) };
+        for partition in partitions {
+            let Some(entry) = self.farewells.remove(partition) else { continue };
+            if env.group.accepts(member) {
+                env.note(self.id, What::BidsFarewell, (*partition).into(), entry.offset);
+                let committed = &mut env.broker.committed[*partition as usize];
+                env.judge.farewell(&env.plan, self.life, &entry, committed.0)?;
+                *committed = (entry.offset, entry.metadata);
+            }
+        }
+        Ok(())
     }
 
     /// As `apply(Change::Revoked)`.
@@ -54,16 +73,33 @@ impl Worker {
             env.note(self.id, What::GivesUp, (*partition).into(), 0);
             self.slots.remove(partition);
             self.turn.leave(*partition);
+            self.farewells.remove(partition);
         }
+        self.end_calls(env);
         let slots = &self.slots;
         if env.flaw != Flaw::GatheredKept {
             self.gathered.retain_partitions(|partition| slots.contains_key(&partition));
         }
-        if let Some(batch) = &mut self.again {
-            batch.retain_partitions(|partition| slots.contains_key(&partition));
-            if batch.is_empty() {
-                self.again = None;
-                self.commit.dropped(self.now);
+        self.suspects.retain_partitions(|partition| slots.contains_key(&partition));
+    }
+
+    /// Calls end with their assignment, but for those whose answer is on its way already.
+    fn end_calls(&mut self, env: &mut Env) {
+        let slots = &self.slots;
+        let rng = &mut env.rng;
+        self.done.retain(|done| slots.get(&done.partition).is_some_and(|slot| slot.epoch == done.epoch) || rng.bool());
+    }
+
+    /// A batch was committed: tells the tasks, and what the next owner is to be told should we leave now.
+    pub fn note_committed(&mut self, batch: &Batch, assignments: &[(i32, u64)]) {
+        for ledger in &batch.ledgers {
+            let slot = self.slots.get_mut(&ledger.partition);
+            let Some(slot) = slot.filter(|slot| assignments.contains(&(ledger.partition, slot.epoch))) else {
+                continue;
+            };
+            slot.task.committed(&mut self.turn);
+            if let Some(farewell) = slot.task.farewell(ledger) {
+                self.farewells.insert(ledger.partition, farewell);
             }
         }
     }
@@ -113,25 +149,20 @@ impl Worker {
             slot.epoch = self.epochs;
             slot.held = None;
         }
+        self.end_calls(env);
     }
 
-    /// An aborted batch, without what is no longer ours.
-    pub fn keep_for_again(&mut self, mut batch: Batch, env: &mut Env) {
+    /// Leaves in an aborted batch only what belongs to assignments that we still have.
+    pub fn keep_ours(&self, batch: &mut Batch, env: &mut Env) {
         let (slots, flying) = (&self.slots, &self.flying);
-        let ours = |partition: i32| match slots.get(&partition) {
+        let before = batch.ledgers.len();
+        batch.retain_partitions(|partition| match slots.get(&partition) {
             None => false,
             Some(_) if env.flaw == Flaw::StaleBatchKept => true,
             Some(slot) => flying.contains(&(partition, slot.epoch)),
-        };
-        let before = batch.ledgers.len();
-        batch.retain_partitions(ours);
+        });
         if batch.ledgers.len() < before {
             env.note(self.id, What::AgainShrunk, (before - batch.ledgers.len()) as i64, 0);
-        }
-        if batch.is_empty() {
-            self.commit.dropped(self.now);
-        } else {
-            self.again = Some(batch);
         }
     }
 }

@@ -8,12 +8,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use headwater::engine::{After, Batch, Commit, Flight, Next, Room, Suspects, Task, Turn, Verdict, hash_key};
+use headwater::engine::{AGAIN_LIMIT, Batch, Commit, Flight, LedgerEntry, Room, Suspects, Task, Turn, hash_key};
 
 use super::{
     Checked, Flaw, Violation,
     broker::{DEAD_LETTERS, ENRICHED, TRIGGERS},
-    committer::{Answer, CommitThread, Job, Outcome, Step},
+    committer::CommitThread,
     env::Env,
     group::Membership,
     log::What,
@@ -22,8 +22,8 @@ use super::{
 
 const BURST: usize = 4;
 const MAX_GATHERED_RECORDS: usize = 16;
-const REST: Duration = Duration::from_secs(1);
-const DRAIN: Duration = Duration::from_secs(10);
+pub const REST: Duration = Duration::from_secs(1);
+const DRAIN: Duration = Duration::from_secs(5);
 const MIN_COMMIT_INTERVAL: Duration = Duration::from_millis(5);
 
 /// How a turn ended.
@@ -59,9 +59,9 @@ pub struct Slot {
 }
 
 /// What a call brings back, and for which flight of which assignment.
-struct Done {
-    partition: i32,
-    epoch: u64,
+pub struct Done {
+    pub partition: i32,
+    pub epoch: u64,
     flight: Flight,
     result: i64,
     due_ms: u64,
@@ -80,16 +80,18 @@ pub struct Worker {
     /// Of the batch under way: the assignments it belongs to.
     pub flying: Vec<(i32, u64)>,
     pub again: Option<Batch>,
-    spare: Batch,
+    pub spare: Batch,
     pub suspects: Suspects,
     pub turn: Turn,
+    /// What to commit for partitions that are left cleanly.
+    pub farewells: BTreeMap<i32, LedgerEntry>,
     pub released: u64,
-    done: Vec<Done>,
+    pub done: Vec<Done>,
     pub stopping: bool,
     stop_by: Option<Instant>,
     pub now: Instant,
     last_scan: Instant,
-    last_commit: Instant,
+    pub last_commit: Instant,
 }
 
 impl Worker {
@@ -101,7 +103,7 @@ impl Worker {
             id,
             life: env.lives,
             commits: CommitThread::new(id, env.lives),
-            commit: Commit::new(now, MIN_COMMIT_INTERVAL),
+            commit: Commit::new(now, MIN_COMMIT_INTERVAL, AGAIN_LIMIT),
             consumer: None,
             slots: BTreeMap::new(),
             epochs: 0,
@@ -111,6 +113,7 @@ impl Worker {
             spare: Batch::default(),
             suspects: Suspects::default(),
             turn: Turn::default(),
+            farewells: BTreeMap::new(),
             released: 0,
             done: Vec::new(),
             stopping: false,
@@ -124,14 +127,14 @@ impl Worker {
     /// One round of `run_loop`.
     pub fn turn(&mut self, env: &mut Env) -> Checked<Fate> {
         self.now = env.now();
-        if !self.poll_consumer(env) {
+        if !self.take_answers(env) {
+            return Ok(Fate::Lives); // Blocked reading offsets.
+        }
+        if !self.poll_consumer(env)? {
             return Ok(Fate::Lives); // Blocked in a callback.
         }
         if let Some(fate) = self.take_finished(env)? {
             return Ok(fate);
-        }
-        if !self.take_answers(env) {
-            return Ok(Fate::Lives); // Blocked reading offsets.
         }
         if !self.stopping
             && let Some(fate) = self.take_in(env)?
@@ -159,11 +162,23 @@ impl Worker {
     }
 
     fn take_in(&mut self, env: &mut Env) -> Checked<Option<Fate>> {
-        if !self.commit.takes_work() {
+        if !self.commit.takes_work() || self.again.is_some() {
+            return Ok(None);
+        }
+        let on_trial = self.turn.holder();
+        let solitude = self.suspects.ask_for_solitude() || on_trial.is_some();
+        if solitude && !env.plan.serial && !self.is_at_rest() {
+            env.note(self.id, What::WaitsForSolitude, 0, 0);
             return Ok(None);
         }
         for partition in 0..env.plan.partitions() as i32 {
-            for _ in 0..BURST {
+            if on_trial.is_some_and(|holder| holder != partition) {
+                continue;
+            }
+            if self.turn.holder() != on_trial || (solitude && !self.is_at_rest()) {
+                break;
+            }
+            for _ in 0..if solitude { 1 } else { BURST } {
                 if self.is_full() {
                     break;
                 }
@@ -175,6 +190,13 @@ impl Worker {
             }
         }
         Ok(None)
+    }
+
+    fn is_at_rest(&self) -> bool {
+        self.released == 0
+            && self.gathered.is_empty()
+            && !self.commit.is_busy()
+            && self.slots.values().all(|slot| slot.task.open() == 0)
     }
 
     /// `None`: nothing to take, or it must wait.
@@ -213,21 +235,14 @@ impl Worker {
                 env.note(self.id, What::Condemned, partition.into(), offset);
                 true
             }
-            Room::Go => {
-                let alone = self.gathered.is_empty() && !self.commit.is_busy() && slot.task.open() == 0;
-                match self.suspects.judge(place, alone) {
-                    Some(Ok(_)) => {
-                        env.note(self.id, What::SuspectBuried, partition.into(), offset);
-                        true
-                    }
-                    Some(Err(())) => {
-                        env.note(self.id, What::SuspectWaits, partition.into(), offset);
-                        return Ok(None);
-                    }
-                    None if nature == Nature::KillsWhenTaken => return Ok(Some(Fate::Killed(partition, offset))),
-                    None => false,
+            Room::Go => match self.suspects.guilty(place) {
+                Some(_) => {
+                    env.note(self.id, What::SuspectBuried, partition.into(), offset);
+                    true
                 }
-            }
+                None if nature == Nature::KillsWhenTaken => return Ok(Some(Fate::Killed(partition, offset))),
+                None => false,
+            },
         };
         env.note(self.id, What::Taken, partition.into(), offset);
         let calls = if grave { 0 } else { env.plan.calls(partition, offset) };
@@ -279,10 +294,13 @@ impl Worker {
 
     fn release(&mut self, partition: i32, env: &mut Env) -> Checked {
         while let Some(slot) = self.slots.get_mut(&partition)
-            && let Some((offset, work, next)) = slot.task.release(&mut self.turn)
+            && let Some((offset, work, next)) = slot.task.release()
         {
             if work.back < work.calls || work.offset != offset {
-                return Err(Violation(format!("{partition}@{offset} leaves with {} of {} calls", work.back, work.calls)));
+                return Err(Violation(format!(
+                    "{partition}@{offset} leaves with {} of {} calls",
+                    work.back, work.calls
+                )));
             }
             env.note(self.id, What::Released, partition.into(), offset);
             self.write(partition, &work, env);
@@ -334,98 +352,6 @@ impl Worker {
             if slot.held.is_none() {
                 slot.task.advance(slot.position);
             }
-        }
-    }
-
-    fn drive_commit(&mut self, env: &mut Env) {
-        let urgent =
-            self.released > 0 || self.slots.values().any(|slot| slot.task.is_announcing() && slot.task.is_dirty());
-        let lazy = (self.stopping || self.now.duration_since(self.last_commit) >= REST)
-            && self.slots.values().any(|slot| slot.task.is_dirty());
-        let gathered = urgent || lazy;
-        let member = self.consumer.filter(|_| gathered || self.again.is_some());
-        if self.consumer.is_some() && member.is_none() && (gathered || self.again.is_some()) && !self.commit.needs_producer() {
-            return;
-        }
-        match self.commit.next(self.now, gathered && member.is_some()) {
-            Next::Nothing | Next::At(_) => {}
-            Next::Initialise => self.commits.job = Some(Job::Initialise),
-            Next::Commit => {
-                let mut batch = std::mem::replace(&mut self.gathered, std::mem::take(&mut self.spare));
-                self.flying = Vec::new();
-                for (partition, slot) in &mut self.slots {
-                    if slot.task.is_dirty() {
-                        batch.ledgers.push(slot.task.entry());
-                        self.flying.push((*partition, slot.epoch));
-                    }
-                }
-                self.released = 0;
-                if batch.is_empty() {
-                    self.commit.dropped(self.now);
-                    self.spare = batch;
-                    return;
-                }
-                env.note(self.id, What::Begins, batch.outputs.len() as i64, batch.ledgers.len() as i64);
-                self.send_batch(batch, member);
-            }
-            Next::CommitAgain => {
-                let batch = self.again.take().unwrap_or_default();
-                env.note(self.id, What::BeginsAgain, batch.outputs.len() as i64, batch.ledgers.len() as i64);
-                self.send_batch(batch, member);
-            }
-        }
-    }
-
-    fn send_batch(&mut self, batch: Batch, member: Option<Membership>) {
-        self.last_commit = self.now;
-        self.commits.job = Some(Job::Commit { batch, member, step: Step::Produce });
-    }
-
-    /// `false`: blocked until offsets are stable.
-    fn take_answers(&mut self, env: &mut Env) -> bool {
-        match self.commits.answer.take() {
-            None => {}
-            Some(Answer::Initialised(true)) => {
-                if !self.producer_is_ready(env) {
-                    self.commits.answer = Some(Answer::Initialised(true));
-                    return false;
-                }
-                self.commit.initialised(self.now, true, 0.0);
-            }
-            Some(Answer::Initialised(false)) => {
-                env.note(self.id, What::InitialiseFailed, 0, 0);
-                self.commit.initialised(self.now, false, env.rng.f64());
-            }
-            Some(Answer::Committed(batch, outcome)) => self.committed(batch, outcome, env),
-        }
-        true
-    }
-
-    fn committed(&mut self, mut batch: Batch, outcome: Outcome, env: &mut Env) {
-        let (what, verdict) = match &outcome {
-            Outcome::Clean => (What::Clean, Verdict::Clean),
-            Outcome::DefiniteAbort => (What::Aborted, Verdict::DefiniteAbort),
-            Outcome::Doubtful if env.flaw == Flaw::AgainAfterDoubt => (What::Doubtful, Verdict::DefiniteAbort),
-            Outcome::Doubtful => (What::Doubtful, Verdict::Doubtful),
-            Outcome::Refused(refusals) => {
-                self.suspects.refused(refusals.iter().map(|place| (*place, String::new())), &batch);
-                (What::Refused, Verdict::Doubtful)
-            }
-        };
-        env.note(self.id, what, batch.outputs.len() as i64, batch.ledgers.len() as i64);
-        match self.commit.finished(self.now, verdict, env.rng.f64()) {
-            After::Applied => {
-                for (partition, epoch) in std::mem::take(&mut self.flying) {
-                    if let Some(slot) = self.slots.get_mut(&partition).filter(|slot| slot.epoch == epoch) {
-                        slot.task.committed();
-                    }
-                }
-                self.suspects.committed(&batch);
-                batch.clear();
-                self.spare = batch;
-            }
-            After::Again => self.keep_for_again(batch, env),
-            After::Forget => self.forget(env),
         }
     }
 }

@@ -26,7 +26,7 @@ pub struct Report {
     pub result: Checked,
     pub log: Vec<Entry>,
     /// Dead letters of records with nothing wrong in them.
-    pub innocents: u64,
+    pub innocents: Vec<(usize, i64)>,
 }
 
 /// Runs a schedule.
@@ -35,7 +35,7 @@ pub fn run(mut rng: Rng, plan: Plan, flaw: Flaw) -> Report {
     let rng = rng.fork();
     let mut world = World { env: Env::new(rng, plan, flaw), workers };
     let result = world.run();
-    Report { result, innocents: world.env.judge.innocents, log: world.env.log }
+    Report { result, innocents: std::mem::take(&mut world.env.judge.innocents), log: world.env.log }
 }
 
 impl World {
@@ -134,6 +134,8 @@ impl World {
             Fate::Left => {
                 self.env.note(index, What::Leaves, 0, 0);
                 let member = worker.consumer;
+                let all: Vec<i32> = worker.slots.keys().copied().collect();
+                worker.bid_farewell(&all, &mut self.env)?;
                 worker.commits.dies(&mut self.env);
                 self.workers[index] = None;
                 if let Some(member) = member {
