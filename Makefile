@@ -1,7 +1,7 @@
 # What there is to do. `make` alone lists it.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check schemas clean
+.PHONY: help demo test load check schemas clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -11,6 +11,10 @@ demo: ## build, then 20 seconds of sample traffic through a whole pipeline on th
 
 test: ## every test; on Apache Kafka too where Java and Maven are there
 	@sh .ci/test.sh
+
+load: ## measure latency and throughput on Apache Kafka, about 20 minutes (ARGS="backlog --rounds 5", ARGS=--help)
+	@sh .ci/packages.sh default-jre-headless maven
+	cargo bench --quiet --locked --profile loadtest --bench loadtest -- $(ARGS)
 
 check: ## formatting, clippy and docs, warnings denied
 	cargo fmt --check
