@@ -130,7 +130,9 @@ impl ConsumerContext for Context {
             };
             self.changes.lock().push(change);
         } else {
-            if !consumer.assignment_lost() {
+            if consumer.assignment_lost() {
+                self.farewells.lock().clear(); // Whatever we knew, somebody else may have gone on since.
+            } else {
                 if self.gate.wait_idle(Duration::from_secs(5)) {
                     self.bid_farewell(consumer, &partitions);
                 } else {

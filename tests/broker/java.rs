@@ -1,77 +1,19 @@
-//! Kafka's own console tools, fetched once from Maven Central into `.kafka/`.
+//! Kafka's own console tools against the development broker.
 
-use std::fs;
-use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
-use std::sync::OnceLock;
+use std::process::Output;
 
 use rdkafka::consumer::{CommitMode, Consumer};
 use rdkafka::producer::Producer;
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::{PATIENCE, Running, deliver, eventually, say};
+use super::{PATIENCE, Running, deliver, eventually};
+use crate::support::kafka::{has_tools, java_tool};
 
-const POM: &str = r#"<project>
-  <modelVersion>4.0.0</modelVersion>
-  <groupId>headwater</groupId>
-  <artifactId>kafka-for-tests</artifactId>
-  <version>1</version>
-  <dependencies>
-    <dependency><groupId>org.apache.kafka</groupId><artifactId>kafka_2.13</artifactId><version>4.3.1</version></dependency>
-    <dependency><groupId>org.apache.kafka</groupId><artifactId>kafka-tools</artifactId><version>4.3.1</version></dependency>
-    <dependency><groupId>org.apache.logging.log4j</groupId><artifactId>log4j-slf4j-impl</artifactId><version>2.25.4</version></dependency>
-  </dependencies>
-</project>
-"#;
-
-/// The folder of Kafka's jars; None, said loudly, where Java or Maven is absent.
-fn libraries() -> Option<&'static Path> {
-    static LIBRARIES: OnceLock<Option<PathBuf>> = OnceLock::new();
-    let found = LIBRARIES.get_or_init(|| {
-        let there = |program: &str| Command::new(program).arg("--version").output().is_ok();
-        if !(there("java") && there("mvn")) {
-            return None;
-        }
-        let home = Path::new(env!("CARGO_MANIFEST_DIR")).join(".kafka");
-        let libraries = home.join("libs");
-        let has_tools = || libraries.join("kafka-tools-4.3.1.jar").exists();
-        if !has_tools() {
-            fs::create_dir_all(&home).unwrap();
-            fs::write(home.join("pom.xml"), POM).unwrap();
-            let fetched = Command::new("mvn")
-                .args(["-q", "-B", "-f"])
-                .arg(home.join("pom.xml"))
-                .arg("dependency:copy-dependencies")
-                .arg(format!("-DoutputDirectory={}", libraries.display()))
-                .output()
-                .unwrap();
-            assert!(has_tools(), "mvn: {}", String::from_utf8_lossy(&fetched.stdout));
-        }
-        Some(libraries)
-    });
-    if found.is_none() {
-        say("NOT RUN: Kafka's own tools need Java and Maven (apt-get install openjdk-17-jre-headless maven)");
-    }
-    found.as_deref()
-}
-
-/// Runs one of Kafka's tools with `--bootstrap-server` and gives what it printed.
+/// Runs one of Kafka's tools and gives what it printed.
 fn tool(running: &Running, class: &str, arguments: &[&str], input: &str) -> String {
-    let libraries = libraries().expect("asked before");
-    let mut child = Command::new("java")
-        .args(["-Xmx128m", "-XX:TieredStopAtLevel=1", "-cp"])
-        .arg(libraries.join("*"))
-        .arg(format!("org.apache.kafka.tools.{class}"))
-        .args(["--bootstrap-server", &running.address()])
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
-    let Output { status, stdout, stderr } = child.wait_with_output().unwrap();
+    let class = format!("org.apache.kafka.tools.{class}");
+    let ran = java_tool(&running.address(), &class, arguments, input).expect("asked before");
+    let Output { status, stdout, stderr } = ran;
     let (stdout, stderr) = (String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
     assert!(status.success(), "{class} {arguments:?}: {stdout}\n{stderr}");
     stdout.into_owned()
@@ -80,7 +22,9 @@ fn tool(running: &Running, class: &str, arguments: &[&str], input: &str) -> Stri
 #[test]
 fn kafka_topics_creates_lists_and_describes() {
     let running = Running::start();
-    let Some(_) = libraries() else { return };
+    if !has_tools() {
+        return;
+    }
     let topics = |arguments: &[&str]| tool(&running, "TopicCommand", arguments, "");
     topics(&["--create", "--topic", "state", "--partitions", "3", "--config", "cleanup.policy=compact"]);
     running.broker().create_topic("events", 2, &[]).unwrap();
@@ -94,7 +38,9 @@ fn kafka_topics_creates_lists_and_describes() {
 #[test]
 fn the_console_producer_and_consumer_agree_and_read_committed_hides_what_was_aborted() {
     let running = Running::start();
-    let Some(_) = libraries() else { return };
+    if !has_tools() {
+        return;
+    }
     running.broker().create_topic("events", 1, &[]).unwrap();
     let aborting = running.transactional("t");
     aborting.begin_transaction().unwrap();
@@ -113,7 +59,9 @@ fn the_console_producer_and_consumer_agree_and_read_committed_hides_what_was_abo
 #[test]
 fn kafka_consumer_groups_describes_lag_and_resets_offsets() {
     let running = Running::start();
-    let Some(_) = libraries() else { return };
+    if !has_tools() {
+        return;
+    }
     running.broker().create_topic("events", 1, &[]).unwrap();
     let producer = running.producer(&[]);
     (0..3).for_each(|i| deliver(&producer, "events", 0, &i.to_string()));

@@ -30,8 +30,6 @@ mod server;
 mod transactions;
 mod wire;
 
-use std::io::Write;
-use std::sync::Once;
 use std::time::Duration;
 
 use headwater::clock;
@@ -71,14 +69,9 @@ impl Running {
         running
     }
 
-    /// An Apache Kafka that is running already; None, said loudly, where none is offered.
+    /// The tests' own Apache Kafka; None, said loudly, where there is none.
     pub fn apache() -> Option<Self> {
-        let address = std::env::var("HEADWATER_TEST_KAFKA").ok();
-        if address.is_none() {
-            static SAID: Once = Once::new();
-            SAID.call_once(|| say("NOT RUN on Apache Kafka: HEADWATER_TEST_KAFKA=host:port names no broker"));
-        }
-        address.map(Self::at)
+        crate::support::kafka::ApacheKafka::shared().map(|kafka| Self::at(kafka.bootstrap().to_owned()))
     }
 
     fn at(address: String) -> Self {
@@ -190,12 +183,6 @@ impl ExtendWith for ClientConfig {
         settings.iter().for_each(|(key, value)| _ = self.set(*key, *value));
         self
     }
-}
-
-/// Says something past the test harness, which swallows what passing tests print.
-#[allow(clippy::explicit_write)] // `eprintln!` is what the harness swallows
-pub fn say(text: &str) {
-    writeln!(std::io::stderr(), "{text}").unwrap();
 }
 
 /// Queues a record; `flush` or a commit sends it.

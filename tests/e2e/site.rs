@@ -165,10 +165,16 @@ impl Site {
 
     /// Starts `headwater run`, as one pod or another.
     pub fn run(&self, pod: &str, more: &[&str]) -> Headwater {
+        self.run_through(&self.bootstrap, pod, more)
+    }
+
+    /// The same, by way of a proxy before the broker.
+    pub fn run_through(&self, bootstrap: &str, pod: &str, more: &[&str]) -> Headwater {
         let file = self.file.display().to_string();
         let args: Vec<&str> = ["run", &file].into_iter().chain(more.iter().copied()).collect();
         let mut env = self.env();
         env.push(("HEADWATER_POD".to_owned(), pod.to_owned()));
+        env.push(("HEADWATER_BOOTSTRAP_SERVERS".to_owned(), bootstrap.to_owned()));
         let env: Vec<(&str, &str)> = env.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         Headwater::spawn(&args, &env)
     }

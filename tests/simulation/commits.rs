@@ -39,7 +39,7 @@ impl Worker {
                     return;
                 }
                 env.note(self.id, What::Begins, batch.outputs.len() as i64, batch.ledgers.len() as i64);
-                self.send_batch(batch, member);
+                self.send_batch(batch, member, env);
             }
             Next::CommitAgain => {
                 let mut batch = self.again.take().unwrap_or_default();
@@ -49,14 +49,16 @@ impl Worker {
                     return;
                 }
                 env.note(self.id, What::BeginsAgain, batch.outputs.len() as i64, batch.ledgers.len() as i64);
-                self.send_batch(batch, member);
+                self.send_batch(batch, member, env);
             }
         }
     }
 
-    fn send_batch(&mut self, batch: Batch, member: Option<Membership>) {
+    fn send_batch(&mut self, batch: Batch, member: Option<Membership>, env: &Env) {
         self.last_commit = self.now;
-        self.farewells.clear();
+        if env.flaw != Flaw::StaleFarewell {
+            self.farewells.clear();
+        }
         self.commits.job = Some(Job::Commit { batch, member, step: Step::Produce });
     }
 

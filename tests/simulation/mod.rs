@@ -51,4 +51,8 @@ pub enum Flaw {
     UncheckedMember,
     /// What was gathered of a partition is kept when the partition goes.
     GatheredKept,
+    /// At leaving an older ledger is committed although a commit has begun since.
+    StaleFarewell,
+    /// Suspects and records on trial are not redone alone.
+    NoSolitude,
 }

@@ -72,6 +72,8 @@ fn each_flaw_of_the_shell_is_noticed() {
         Flaw::StaleBatchKept,
         Flaw::UncheckedMember,
         Flaw::GatheredKept,
+        Flaw::StaleFarewell,
+        Flaw::NoSolitude,
     ];
     for flaw in flaws {
         let noticed = (0..PATIENCE).any(|seed| schedule(seed, flaw).result.is_err());

@@ -166,7 +166,7 @@ impl Worker {
             return Ok(None);
         }
         let on_trial = self.turn.holder();
-        let solitude = self.suspects.ask_for_solitude() || on_trial.is_some();
+        let solitude = env.flaw != Flaw::NoSolitude && (self.suspects.ask_for_solitude() || on_trial.is_some());
         if solitude && !env.plan.serial && !self.is_at_rest() {
             env.note(self.id, What::WaitsForSolitude, 0, 0);
             return Ok(None);

@@ -159,6 +159,15 @@ impl Drop for ApacheKafka {
     }
 }
 
+/// Whether Kafka's own tools can run; says loudly where they cannot.
+pub fn has_tools() -> bool {
+    let there = libraries().is_ok();
+    if !there {
+        say_skipped();
+    }
+    there
+}
+
 /// Runs one of Kafka's own tools against any broker, also the development broker. `None` where Java or Maven is missing.
 pub fn java_tool(bootstrap: &str, class: &str, args: &[&str], input: &str) -> Option<Output> {
     let Ok(libraries) = libraries() else {
