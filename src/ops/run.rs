@@ -124,11 +124,18 @@ impl Pipeline {
 
 /// Starts every stage that the options name, for the chain that is deployed.
 pub async fn start(topology: &Topology, settings: &Settings, options: &RunOptions) -> Result<Pipeline, RunError> {
-    let config = Admin::new(settings)?.config().clone();
+    let admin = Admin::new(settings)?;
     let topic = topology.topic("control");
-    let (for_now, control_topic) = (config.clone(), topic.clone());
-    let deployed = tokio::task::spawn_blocking(move || control::read(&for_now, &control_topic, READ_CONTROL)).await;
-    let deployed = deployed.map_err(|error| RunError::Chain(error.to_string()))??;
+    // Asked first: it says best what is wrong with the cluster, and whether anything was ever applied.
+    let deployed = match admin.topics(std::slice::from_ref(&topic)).await?.is_empty() {
+        true => None,
+        false => {
+            let (config, topic) = (admin.config().clone(), topic.clone());
+            let read = tokio::task::spawn_blocking(move || control::read(&config, &topic, READ_CONTROL)).await;
+            read.map_err(|error| RunError::Chain(error.to_string()))??
+        }
+    };
+    let config = admin.config().clone();
     let deployed = deployed
         .ok_or_else(|| RunError::Chain(format!("topology {} is not deployed. Run `headwater apply`", topology.name)))?;
     if let Some(difference) = chain_difference(&deployed.chain, &Deployment::of(topology).chain) {

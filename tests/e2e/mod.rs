@@ -4,6 +4,7 @@
 mod doubt;
 mod kill;
 mod pipeline;
+mod refusals;
 mod site;
 
 pub use site::OnDevelopmentBroker;

@@ -1,7 +1,7 @@
 //! A place to run a topology: a cluster, a registry, a stub CRM, a webhook receiver, and the topology applied.
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, OnceLock},
     time::Duration,
 };
@@ -156,26 +156,44 @@ impl Site {
 
     /// Runs a command on the topology to its end.
     pub fn command(&self, before: &[&str], after: &[&str]) -> std::process::Output {
-        let file = self.file.display().to_string();
+        self.command_on(&self.file, before, after)
+    }
+
+    /// The same on another file.
+    pub fn command_on(&self, file: &Path, before: &[&str], after: &[&str]) -> std::process::Output {
+        let file = file.display().to_string();
         let args: Vec<&str> = before.iter().copied().chain([file.as_str()]).chain(after.iter().copied()).collect();
         let env = self.env();
-        let env: Vec<(&str, &str)> = env.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-        process::run(&args, &env, LIMIT)
+        process::run(&args, &borrowed(&env), LIMIT)
+    }
+
+    /// A copy of the topology with a text replaced.
+    pub fn edited(&self, from: &str, to: &str) -> PathBuf {
+        let text = std::fs::read_to_string(&self.file).expect("the topology");
+        assert!(text.contains(from), "{from:?} is in the topology");
+        let file = self.file.with_file_name(format!("{}.yaml", unique("edited")));
+        std::fs::write(&file, text.replacen(from, to, 1)).expect("the copy is written");
+        file
     }
 
     /// Starts `headwater run`, as one pod or another.
     pub fn run(&self, pod: &str, more: &[&str]) -> Headwater {
-        self.run_through(&self.bootstrap, pod, more)
+        self.run_with(&[], pod, more)
     }
 
     /// The same, by way of a proxy before the broker.
     pub fn run_through(&self, bootstrap: &str, pod: &str, more: &[&str]) -> Headwater {
+        self.run_with(&[("HEADWATER_BOOTSTRAP_SERVERS", bootstrap)], pod, more)
+    }
+
+    /// The same with these variables.
+    pub fn run_with(&self, variables: &[(&str, &str)], pod: &str, more: &[&str]) -> Headwater {
         let file = self.file.display().to_string();
         let args: Vec<&str> = ["run", &file].into_iter().chain(more.iter().copied()).collect();
-        let mut env = self.env();
-        env.push(("HEADWATER_POD".to_owned(), pod.to_owned()));
-        env.push(("HEADWATER_BOOTSTRAP_SERVERS".to_owned(), bootstrap.to_owned()));
-        let env: Vec<(&str, &str)> = env.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let env = self.env();
+        let mut env = borrowed(&env);
+        env.push(("HEADWATER_POD", pod));
+        env.extend(variables);
         Headwater::spawn(&args, &env)
     }
 
@@ -282,4 +300,8 @@ impl Site {
                 group(&topic, &topic)
             })
     }
+}
+
+fn borrowed(env: &[(String, String)]) -> Vec<(&str, &str)> {
+    env.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect()
 }
