@@ -21,3 +21,4 @@ mod help;
 #[allow(dead_code)]
 mod support;
 mod verifier;
+mod worker;

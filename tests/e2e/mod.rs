@@ -7,4 +7,4 @@ mod pipeline;
 mod refusals;
 mod site;
 
-pub use site::OnDevelopmentBroker;
+pub use site::{OnDevelopmentBroker, apache_kafka};
