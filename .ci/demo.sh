@@ -8,7 +8,7 @@ sh .ci/packages.sh
 if [ -x "${CARGO_TARGET_DIR:-target}/debug/headwater" ]; then
     what="[1/3] building headwater (only what has changed)"
 else
-    what="[1/3] building headwater (first time about 4 min on 2 cores, mostly librdkafka)"
+    what="[1/3] building headwater (first time about 6 min on 2 cores, mostly librdkafka)"
 fi
 
 log=$(mktemp)

@@ -163,3 +163,30 @@ fn unavailable(error: &dyn std::error::Error) -> u8 {
     complain(&error.to_string());
     exit::UNAVAILABLE
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn every_command_has_examples_and_every_example_can_be_typed() {
+        for command in Cli::command().get_subcommands() {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            // Variables may stand before the command.
+            let examples: Vec<&str> =
+                help.lines().filter_map(|line| line.find("headwater ").map(|at| &line[at..])).collect();
+            assert!(examples.len() >= 2, "{}: {help}", command.get_name());
+            for example in examples {
+                let words = example.split("  ").next().unwrap_or_default().split_whitespace();
+                let parsed = Cli::try_parse_from(words);
+                assert!(
+                    parsed.is_ok(),
+                    "{example}: {}",
+                    parsed.err().map(|error| error.to_string()).unwrap_or_default()
+                );
+            }
+        }
+    }
+}
