@@ -6,7 +6,7 @@ use std::{error::Error, io, sync::Arc, time::Duration};
 use bytes::Bytes;
 use reqwest::{
     Client, Response, Url,
-    header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER},
+    header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue},
 };
 
 use super::{
@@ -15,7 +15,7 @@ use super::{
     job::Answer,
     signature::{self, Signer},
 };
-use crate::{secret::Secret, topology::DestinationSpec};
+use crate::{policy::retry_after, secret::Secret, topology::DestinationSpec};
 
 /// So much of an answer is read, to tell the operator and to keep the connection; bytes.
 const ANSWER_LIMIT: usize = 4 * 1024;
@@ -192,16 +192,6 @@ async fn start_of(mut response: Response) -> String {
     String::from_utf8_lossy(&start).into_owned()
 }
 
-/// `Retry-After` in either form of RFC 9110, 10.2.3: seconds, or a date.
-pub fn retry_after(headers: &HeaderMap, unix_ms: i64) -> Option<Duration> {
-    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(seconds) = text.parse::<u64>() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let at = httpdate::parse_http_date(text).ok()?.duration_since(std::time::UNIX_EPOCH).ok()?;
-    Some(at.saturating_sub(Duration::from_millis(unix_ms.max(0) as u64)))
-}
-
 /// Why a call did not get an answer, without its URL.
 fn explain(error: &reqwest::Error) -> String {
     let mut cause: Option<&(dyn Error + 'static)> = Some(error);
@@ -229,24 +219,4 @@ fn innermost(error: &reqwest::Error) -> String {
         cause = error.source();
     }
     text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn headers(value: &str) -> HeaderMap {
-        HeaderMap::from_iter([(RETRY_AFTER, value.parse().unwrap())])
-    }
-
-    #[test]
-    fn retry_after_is_read_as_seconds_and_as_a_date() {
-        let at = 1_445_412_480_000; // 21 Oct 2015 07:28:00 GMT
-        assert_eq!(retry_after(&headers("120"), at), Some(Duration::from_secs(120)));
-        assert_eq!(retry_after(&headers("Wed, 21 Oct 2015 07:28:30 GMT"), at), Some(Duration::from_secs(30)));
-        assert_eq!(retry_after(&headers("Wed, 21 Oct 2015 07:00:00 GMT"), at), Some(Duration::ZERO));
-        assert_eq!(retry_after(&headers("soon"), at), None);
-        assert_eq!(retry_after(&headers("-5"), at), None);
-        assert_eq!(retry_after(&HeaderMap::new(), at), None);
-    }
 }

@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
+use chrono::DateTime;
 use serde_json::Value as Json;
-
-use crate::deliver::body::from_rfc3339;
 
 /// The first trigger, as the receiver got it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -62,10 +61,11 @@ impl FirstTrigger {
             Json::Number(_) | Json::Bool(_) => Some(format!("{name} {value}")),
             _ => None,
         });
+        let occurred_at = DateTime::parse_from_rfc3339(body["occurred_at"].as_str()?).ok()?;
         Some(FirstTrigger {
             campaign: body["campaign"].as_str()?.to_owned(),
             who: who.to_owned(),
-            age_ms: at_ms - from_rfc3339(body["occurred_at"].as_str()?)?,
+            age_ms: at_ms - occurred_at.timestamp_millis(),
             facts: facts.collect(),
         })
     }

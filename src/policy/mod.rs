@@ -11,6 +11,7 @@ mod flight;
 mod line;
 mod outbox;
 mod quota;
+mod retry_after;
 mod stack;
 mod stats;
 
@@ -18,6 +19,7 @@ pub use breaker::Phase;
 pub use call::{Answer, Call, CallError, Found, Key, Kind, Limit, Response};
 pub use fallback::Fallbacks;
 pub use line::Line;
+pub use retry_after::retry_after;
 pub use stack::{Reply, Stack};
 pub use stats::{Attempts, Snapshot};
 

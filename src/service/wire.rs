@@ -1,15 +1,12 @@
 //! HTTP as every service needs it: the client, JSON with a bound, and what a status means.
 
-use std::{
-    error::Error as _,
-    time::{Duration, UNIX_EPOCH},
-};
+use std::{error::Error as _, time::Duration};
 
 use reqwest::{Client, RequestBuilder, StatusCode, header::HeaderMap, redirect};
 
 use crate::{
     clock,
-    policy::{CallError, Kind},
+    policy::{CallError, Kind, retry_after},
 };
 
 /// The largest answer that is read.
@@ -60,7 +57,10 @@ pub(super) async fn fetch(request: RequestBuilder) -> Result<Answered, CallError
 
 /// What a status means: a body (true), nothing there (false), or a failure.
 fn judge(status: StatusCode, headers: &HeaderMap) -> Result<bool, CallError> {
-    let error = |kind| Err(CallError::new(kind, format!("answered {status}")).with_retry_after(retry_after(headers)));
+    let error = |kind| {
+        let asked = retry_after(headers, clock::unix_ms());
+        Err(CallError::new(kind, format!("answered {status}")).with_retry_after(asked))
+    };
     match status.as_u16() {
         204 | 404 | 410 => Ok(false),
         200..=299 => Ok(true),
@@ -115,16 +115,6 @@ fn broken(error: reqwest::Error) -> CallError {
     CallError::new(kind, message)
 }
 
-/// `Retry-After` in seconds or as an HTTP date (RFC 9110, 10.2.3).
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let text = headers.get(reqwest::header::RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(seconds) = text.parse::<u32>() {
-        return Some(Duration::from_secs(seconds.into()));
-    }
-    let at = httpdate::parse_http_date(text).ok()?.duration_since(UNIX_EPOCH).ok()?;
-    Some(at.saturating_sub(Duration::from_millis(clock::unix_ms().max(0).unsigned_abs())))
-}
-
 /// Starts a small server for a test and gives its base URL.
 #[cfg(test)]
 pub(super) async fn serve(router: axum::Router) -> String {
@@ -137,22 +127,6 @@ pub(super) async fn serve(router: axum::Router) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn after(text: &str) -> Option<Duration> {
-        let mut headers = HeaderMap::new();
-        headers.insert("retry-after", text.parse().unwrap());
-        retry_after(&headers)
-    }
-
-    #[test]
-    fn retry_after_reads_seconds_and_dates() {
-        assert_eq!(after("120"), Some(Duration::from_secs(120)));
-        assert_eq!(after("Wed, 21 Oct 2015 07:28:00 GMT"), Some(Duration::ZERO), "a date in the past is now");
-        let at = UNIX_EPOCH + Duration::from_millis(clock::unix_ms().unsigned_abs()) + Duration::from_secs(3600);
-        let wait = after(&httpdate::fmt_http_date(at)).unwrap();
-        assert!(wait > Duration::from_secs(3500) && wait <= Duration::from_secs(3600), "{wait:?}");
-        assert_eq!(after("soon"), None);
-    }
 
     #[test]
     fn a_status_is_told_apart_by_what_can_be_done_about_it() {
