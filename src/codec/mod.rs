@@ -1,5 +1,5 @@
-//! Avro to and from records: Confluent framing, derived schemas, the registry. See [`record`] for the record that
-//! grows, [`cache`] for how a writer's schema is found, [`schema`] for how schemas are derived.
+//! Avro to and from records: Confluent framing, derived schemas, the registry. See `record` for the record that
+//! grows, `cache` for how a writer's schema is found, `schema` for how schemas are derived.
 //!
 //! Reading goes by the *writer's* schema and our names, which gives Avro's resolution: fields and parts that we do
 //! not know are dropped, missing ones take their default, `int` widens to `long`, `float` and `double`, unknown

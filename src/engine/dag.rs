@@ -20,7 +20,7 @@ pub struct Progress {
 
 impl Dag {
     /// The graph of `dependencies[agent] = agents of the same stage that it reads`, each lower than the agent itself
-    /// (the topology is sorted). `None` where that does not hold or there are more than [`MAX_AGENTS`].
+    /// (the topology is sorted). `None` where that does not hold or there are more than 64 agents.
     pub fn new(dependencies: &[Vec<usize>]) -> Option<Self> {
         if dependencies.len() > MAX_AGENTS {
             return None;

@@ -42,7 +42,7 @@ pub struct Assignment {
 #[derive(Debug)]
 pub enum Change {
     Assigned(Vec<Assignment>),
-    /// Ours, but what is committed for them cannot be read yet: [`StageConsumer::resume`] them later.
+    /// Ours, but what is committed for them cannot be read yet: [`super::StageConsumer::resume`] them later.
     Unread(Vec<i32>, KafkaError),
     /// No longer ours, with everything uncommitted.
     Revoked(Vec<i32>),
