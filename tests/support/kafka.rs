@@ -108,7 +108,7 @@ impl ApacheKafka {
 
     fn attempt(libraries: &Path) -> Result<ApacheKafka, String> {
         let data = TempDir::with_prefix("headwater-kafka-").expect("a temporary folder");
-        let (broker, controller) = (free_port(), free_port());
+        let [broker, controller] = free_ports();
         fs::write(data.path().join("server.properties"), properties(data.path(), broker, controller))
             .expect("settings");
         fs::write(data.path().join("log4j2.properties"), LOGGING).expect("settings");
@@ -288,9 +288,11 @@ fn cluster_id() -> String {
     std::iter::repeat_with(fastrand::alphanumeric).take(21).chain(['A']).collect()
 }
 
-/// A port that was free a moment ago.
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port()
+/// Two ports that were free a moment ago. Both are held until both are known: asked for one after the other they may be
+/// the same one.
+fn free_ports() -> [u16; 2] {
+    let held = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").expect("a free port"));
+    held.map(|listener| listener.local_addr().expect("an address").port())
 }
 
 fn tail(text: &str, lines: usize) -> String {
