@@ -7,6 +7,9 @@
 //!     │                               └──────────────────────────────────────┤
 //!     └──────────────────────────────────────── any success ─────────────────┘
 //! ```
+//!
+//! Not the breaker of `policy`: there a stale success says nothing, a lost probe is given up after a time, and whoever
+//! asks first probes. Here any success closes, a probe is numbered and handed back, and the courier says who is due.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,7 @@
 //! A destination's rate: never more than the declared number of calls in any window of the declared length.
+//!
+//! Not the quota of `policy`: a trigger books its place ahead and keeps it, where a request asks again for a token and
+//! the service's own words lower the pace.
 
 use std::time::{Duration, Instant};
 
