@@ -100,6 +100,7 @@ async fn run(agent: &Arc<dyn Agent>, record: &Record) -> Part {
     match agent.start(record) {
         Step::Done(part) => part,
         Step::Pending(part) => part.await,
+        Step::Ordered(_) => panic!("an agent with state"),
     }
 }
 

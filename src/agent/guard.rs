@@ -12,7 +12,7 @@ use crate::{
     topology::AgentSpec,
 };
 
-use super::{Agent, Step, Vitals};
+use super::{Agent, Decoded, Ordered, Ran, Step, Vitals};
 
 /// The most that a part may hold, in bytes of its values. Intake accepts only what leaves room for all parts.
 const MAX_PART: usize = 32 * 1024;
@@ -67,14 +67,36 @@ impl Agent for Guard {
         }
         match self.agent.start(record) {
             Step::Done(part) => Step::Done(bounded(part)),
+            Step::Ordered(part) => Step::Ordered(part),
             Step::Pending(part) => Step::Pending(Box::pin(async move { bounded(part.await) })),
         }
+    }
+
+    fn ordered(&self) -> Option<&dyn Ordered> {
+        self.agent.ordered().map(|_| self as &dyn Ordered)
     }
 
     fn vitals(&self) -> Vitals {
         let mut vitals = self.agent.vitals();
         vitals.unknown_conditions += self.unknown.load(Relaxed);
         vitals
+    }
+}
+
+impl Ordered for Guard {
+    fn decode(&self, bytes: Option<&[u8]>) -> Decoded {
+        self.agent.ordered().map_or_else(Decoded::nothing, |ordered| ordered.decode(bytes))
+    }
+
+    /// A lookup that answered too much has failed before its state is touched.
+    fn run(&self, record: &Record, part: Part, state: &mut Decoded, write: &mut Vec<u8>) -> Ran {
+        match self.agent.ordered() {
+            Some(ordered) => {
+                let ran = ordered.run(record, bounded(part), state, write);
+                Ran { part: bounded(ran.part), ..ran }
+            }
+            None => Ran { part, changed: false },
+        }
     }
 }
 
@@ -126,7 +148,7 @@ mod tests {
     fn run(guard: &Guard, record: &Record) -> (Outcome, Option<Reason>) {
         match guard.start(record) {
             Step::Done(part) => (part.provenance.outcome, part.provenance.reason),
-            Step::Pending(_) => panic!("pending"),
+            Step::Pending(_) | Step::Ordered(_) => panic!("not done"),
         }
     }
 

@@ -14,12 +14,14 @@
 mod function;
 mod geoip;
 mod guard;
+mod keyed;
 mod lead_score;
 mod user_agent;
 
 use std::{collections::HashMap, path::PathBuf, sync::Arc};
 
 use futures::future::BoxFuture;
+pub use keyed::{Decoded, Keyed, KeyedAgent, MAX_STATE, Ordered, Ran};
 
 use crate::{
     event::{Part, Record},
@@ -34,12 +36,20 @@ pub enum Step {
     /// The part comes later; run it on the I/O runtime. Keeps the agent's deadline itself and never fails:
     /// whatever happens is a part's outcome.
     Pending(BoxFuture<'static, Part>),
+    /// The agent keeps state per key: this part goes to its [`Ordered::run`] once it ran for the key's previous event.
+    /// From an ordered agent the part of a `Pending` does so too.
+    Ordered(Part),
 }
 
 /// An agent as the engine sees it. `start` runs on the worker thread: it must not block, and is quick.
 pub trait Agent: Send + Sync {
     /// Begins the agent's work on one record, whose dependencies' parts are there.
     fn start(&self, record: &Record) -> Step;
+
+    /// The half that keeps state per key, where it has one.
+    fn ordered(&self) -> Option<&dyn Ordered> {
+        None
+    }
 
     /// What metrics say of it beside its results.
     fn vitals(&self) -> Vitals {
@@ -82,8 +92,12 @@ pub fn build(topology: &Topology, services: &Arc<Services>) -> Result<Vec<Arc<dy
             AgentKind::UserAgent => Box::new(user_agent::UserAgent::new(spec)),
             AgentKind::Function { service } => Box::new(function::Function::new(spec, services.port(spec, *service)?)),
             AgentKind::LeadScore(score) => Box::new(lead_score::LeadScore::new(spec, score)?),
-            AgentKind::Later { kind } => {
-                return Err(AgentError::Later { agent: spec.name.clone(), kind: kind.clone() });
+            AgentKind::Session(_)
+            | AgentKind::Funnel(_)
+            | AgentKind::Attribution(_)
+            | AgentKind::LocalLlm(_)
+            | AgentKind::Later { .. } => {
+                return Err(AgentError::Later { agent: spec.name.clone(), kind: spec.kind.name().into() });
             }
         };
         Ok(Arc::new(guard::Guard::new(spec, agent)) as Arc<dyn Agent>)

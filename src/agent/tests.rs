@@ -35,7 +35,7 @@ pub(super) fn spec(kind: AgentKind) -> AgentSpec {
 pub(super) fn run(agent: &dyn Agent, record: &Record) -> Part {
     match agent.start(record) {
         Step::Done(part) => part,
-        Step::Pending(_) => panic!("not answered at once"),
+        Step::Pending(_) | Step::Ordered(_) => panic!("not answered at once"),
     }
 }
 

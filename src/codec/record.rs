@@ -14,7 +14,7 @@ use super::{
     event,
     layout::Layout,
     part::{PartBody, PartSeed},
-    read::{Key, Long, Symbol, TextList, field, integer, skip},
+    read::{Bool, Key, Long, Symbol, TextList, field, integer, skip},
     schema::{STATUSES, derive},
     wire,
 };
@@ -89,6 +89,8 @@ impl Serialize for Body<'_> {
         out.serialize_entry("received_at", &record.received_at_ms)?;
         out.serialize_entry("enriched_at", &record.enriched_at_ms)?;
         out.serialize_entry("origin", &OriginBody(&record.origin))?;
+        out.serialize_entry("repeat", &record.repeat)?;
+        out.serialize_entry("refire", &record.refire)?;
         out.serialize_entry("chain", &record.chain)?;
         out.serialize_entry("topology_version", &*record.topology_version)?;
         for (index, agent) in self.layout.agents().iter().enumerate() {
@@ -116,12 +118,13 @@ struct OriginBody<'a>(&'a Origin);
 
 impl Serialize for OriginBody<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut out = serializer.serialize_struct("Origin", 5)?;
+        let mut out = serializer.serialize_struct("Origin", 6)?;
         out.serialize_field("topic", &*self.0.topic)?;
         out.serialize_field("tag", &self.0.tag)?;
         out.serialize_field("partition", &self.0.partition)?;
         out.serialize_field("offset", &self.0.offset)?;
         out.serialize_field("events_offset", &self.0.events_offset)?;
+        out.serialize_field("events_tag", &self.0.events_tag)?;
         out.end()
     }
 }
@@ -133,6 +136,8 @@ enum Name {
     ReceivedAt,
     EnrichedAt,
     Origin,
+    Repeat,
+    Refire,
     Chain,
     TopologyVersion,
     Part(usize),
@@ -168,6 +173,8 @@ impl<'de> Visitor<'de> for Seed<'_> {
             "received_at" => Name::ReceivedAt,
             "enriched_at" => Name::EnrichedAt,
             "origin" => Name::Origin,
+            "repeat" => Name::Repeat,
+            "refire" => Name::Refire,
             "chain" => Name::Chain,
             "topology_version" => Name::TopologyVersion,
             _ => layout.agent(name, next_agent).map_or(Name::Other, Name::Part),
@@ -183,6 +190,8 @@ impl<'de> Visitor<'de> for Seed<'_> {
                 Name::ReceivedAt => record.received_at_ms = field(&mut map, "received_at", Long)?.unwrap_or_default(),
                 Name::EnrichedAt => record.enriched_at_ms = field(&mut map, "enriched_at", Long)?.unwrap_or_default(),
                 Name::Origin => record.origin = field(&mut map, "origin", OriginSeed(&self.0.topic))?,
+                Name::Repeat => record.repeat = field(&mut map, "repeat", Bool)?.unwrap_or_default(),
+                Name::Refire => record.refire = field(&mut map, "refire", Bool)?.unwrap_or_default(),
                 Name::Chain => record.chain = integer(&mut map, "chain")?,
                 Name::TopologyVersion => {
                     let known = |text: &str| Some(shared(text, &self.0.version));
@@ -227,8 +236,8 @@ impl<'de> Visitor<'de> for OriginSeed<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Origin, A::Error> {
         let mut origin = Origin { offset: -1, events_offset: -1, ..Origin::default() };
-        let index =
-            |name: &str| ["topic", "tag", "partition", "offset", "events_offset"].iter().position(|n| *n == name);
+        let names = ["topic", "tag", "partition", "offset", "events_offset", "events_tag"];
+        let index = |name: &str| names.iter().position(|n| *n == name);
         while let Some(name) = map.next_key_seed(Key(index))? {
             match name {
                 Some(0) => {
@@ -239,6 +248,7 @@ impl<'de> Visitor<'de> for OriginSeed<'_> {
                 Some(2) => origin.partition = integer(&mut map, "partition")?,
                 Some(3) => origin.offset = field(&mut map, "offset", Long)?.unwrap_or(-1),
                 Some(4) => origin.events_offset = field(&mut map, "events_offset", Long)?.unwrap_or(-1),
+                Some(5) => origin.events_tag = integer(&mut map, "events_tag")?,
                 _ => skip(&mut map)?,
             }
         }

@@ -43,7 +43,9 @@ pub(super) fn derive(layout: &Layout) -> String {
         json!({ "name": "incomplete", "type": { "type": "array", "items": "string" }, "default": [], "doc": "Names of the agents that failed." }),
         json!({ "name": "received_at", "type": timestamp, "default": 0, "doc": "When intake accepted it." }),
         json!({ "name": "enriched_at", "type": timestamp, "default": 0, "doc": "When the last stage decided; 0 on the way." }),
-        json!({ "name": "origin", "type": origin(), "default": { "topic": "", "tag": 0, "partition": 0, "offset": -1, "events_offset": -1 }, "doc": "Its place in the raw topic: names the record for ever." }),
+        json!({ "name": "origin", "type": origin(), "default": { "topic": "", "tag": 0, "partition": 0, "offset": -1, "events_offset": -1, "events_tag": 0 }, "doc": "Its place in the raw topic: names the record for ever." }),
+        json!({ "name": "repeat", "type": "boolean", "default": false, "doc": "Accepted before: changes no state, fires no trigger." }),
+        json!({ "name": "refire", "type": "boolean", "default": false, "doc": "A replay that wants its triggers again." }),
         json!({ "name": "chain", "type": "long", "default": 0, "doc": "The chain of stages that it was accepted for." }),
         json!({ "name": "topology_version", "type": "string", "default": "", "doc": "Of the topology that wrote it last." }),
     ];
@@ -72,6 +74,7 @@ fn origin() -> Json {
             { "name": "partition", "type": "int", "default": 0 },
             { "name": "offset", "type": "long", "default": -1 },
             { "name": "events_offset", "type": "long", "default": -1, "doc": "Offset in <topology>.events; -1 until the first stage has read it there." },
+            { "name": "events_tag", "type": "long", "default": 0, "doc": "As tag, of <topology>.events." },
         ],
     })
 }

@@ -16,6 +16,6 @@ pub use dead_letter::{Class, DeadLetter};
 pub use event::Event;
 pub use part::{Outcome, Part, Provenance, Reason, Source};
 pub use path::{EventField, EventMap, Path, ProvenanceField, RecordField};
-pub use record::{Origin, Record, Status};
+pub use record::{Origin, Place, Record, Status};
 pub use trigger::Trigger;
 pub use value::{Type, Value};

@@ -95,7 +95,7 @@ impl Stage for Enrich {
             // A part that is filled already was filled by an earlier run of a replay: it stays.
             if part.is_pending() {
                 match agent.start(&flight.record) {
-                    Step::Done(part) => flight.record.parts[*place] = part,
+                    Step::Done(part) | Step::Ordered(part) => flight.record.parts[*place] = part,
                     Step::Pending(future) => {
                         futures.push(future.map(move |part| (index, part)).boxed());
                         continue;

@@ -73,6 +73,7 @@ impl Admission {
                 partition: input.partition,
                 offset: input.offset,
                 events_offset: -1,
+                events_tag: 0,
             },
             chain: self.chain,
             topology_version: self.topology_version.clone(),

@@ -1,6 +1,6 @@
 //! Agents: what each yields, what it reads, how it calls; every name resolved to a place of the record.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use super::{
     calls::{self, Allowed, NoCache},
@@ -8,10 +8,13 @@ use super::{
     decode::{Name, Table},
     diagnostic::Findings,
     fields,
-    model::{AgentKind, AgentSpec, Fallback, LeadScoreSpec, OutputField, ScoreRule, ServiceKind, ServiceSpec},
+    model::{
+        AgentKind, AgentSpec, AttributionModel, AttributionSpec, Fallback, FunnelSpec, FunnelStep, LeadScoreSpec,
+        LocalLlmSpec, OutputField, ScoreRule, ServiceKind, ServiceSpec, SessionSpec,
+    },
     names,
     order::Edge,
-    raw_agent::{AgentBody, Calls, LeadScoreKeys, RawAgent},
+    raw_agent::{AgentBody, AttributionKeys, Calls, FunnelKeys, LeadScoreKeys, LocalLlmKeys, RawAgent, SessionKeys},
     scope::{Names, Signature, join},
     services,
     site::Sites,
@@ -20,6 +23,7 @@ use super::{
 };
 use crate::event::{Path, Type};
 use crate::expr::Scope as _;
+use crate::secret::Secret;
 
 /// How an agent of the file is bound to a service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -134,28 +138,19 @@ impl Build<'_> {
             .when
             .as_ref()
             .and_then(|when| sites.compile(when, self.names, name, "the agent is then skipped", findings));
-        let later = |kind: &str| AgentKind::Later { kind: kind.into() };
         let kind = match (&raw.body, binding) {
             (AgentBody::GeoIp(keys), _) => Some(AgentKind::GeoIp { database: keys.database.value.clone().into() }),
             (AgentBody::UserAgent, _) => Some(AgentKind::UserAgent),
             (AgentBody::Function(..) | AgentBody::Private(..), Binding::Service(service)) => {
                 Some(AgentKind::Function { service })
             }
-            (AgentBody::Function(..), Binding::Unbound) => Some(later("function (unbound)")),
             (AgentBody::LeadScore(keys), _) => self.lead_score(name, keys, sites, findings).map(AgentKind::LeadScore),
-            (AgentBody::Funnel(keys), _) => {
-                for step in &keys.steps {
-                    names::check_label(&step.name, "a step", findings);
-                    sites.compile(&step.when, self.names, name, "the step is then not reached", findings);
-                }
-                Some(later("funnel"))
-            }
-            (body, _) => match body {
-                AgentBody::LocalLlm(_) => Some(later("local_llm")),
-                AgentBody::Session => Some(later("session")),
-                AgentBody::Attribution(_) => Some(later("attribution")),
-                _ => None,
-            },
+            (AgentBody::Funnel(keys), _) => self.funnel(name, keys, sites, findings).map(AgentKind::Funnel),
+            (AgentBody::Session(keys), _) => Some(AgentKind::Session(session(keys))),
+            (AgentBody::Attribution(keys, _), _) => Some(AgentKind::Attribution(attribution(keys))),
+            (AgentBody::LocalLlm(keys, _), _) => Some(AgentKind::LocalLlm(local_llm(keys))),
+            (AgentBody::Function(..), Binding::Unbound) => Some(AgentKind::Later { kind: "function (unbound)".into() }),
+            (AgentBody::Function(..) | AgentBody::Private(..), _) => None,
         };
         let (attempts, fallback) = match &raw.body {
             AgentBody::Function(_, calls) | AgentBody::Private(_, calls) => {
@@ -167,10 +162,10 @@ impl Build<'_> {
                 };
                 Self::calls(name, calls, cache, false, &output, findings)
             }
-            AgentBody::LocalLlm(calls) => {
+            AgentBody::LocalLlm(_, calls) => {
                 Self::calls(name, calls, Err(NoCache::Never("local_llm")), true, &output, findings)
             }
-            AgentBody::Attribution(calls) => {
+            AgentBody::Attribution(_, calls) => {
                 Self::calls(name, calls, Err(NoCache::Never("attribution")), false, &output, findings)
             }
             _ => (calls::LOCAL, Vec::new()),
@@ -242,6 +237,19 @@ impl Build<'_> {
             cap: keys.cap.map(|cap| cap.value),
             half_life: keys.decay.as_ref().map(|decay| decay.half_life.value),
         })
+    }
+
+    fn funnel(&self, name: &str, keys: &FunnelKeys, sites: &mut Sites, findings: &mut Findings) -> Option<FunnelSpec> {
+        let steps: Vec<_> = keys
+            .steps
+            .iter()
+            .map(|step| {
+                names::check_label(&step.name, "a step", findings);
+                let when = sites.compile(&step.when, self.names, name, "the step is then not reached", findings)?;
+                Some(FunnelStep { name: step.name.value.as_str().into(), when })
+            })
+            .collect();
+        Some(FunnelSpec { steps: steps.into_iter().collect::<Option<_>>()? })
     }
 
     fn inputs(&self, raw: &RawAgent, binding: Binding, findings: &mut Findings) -> Vec<(Arc<str>, Path)> {
@@ -346,5 +354,34 @@ impl Build<'_> {
                 None
             }
         }
+    }
+}
+
+fn session(keys: &SessionKeys) -> SessionSpec {
+    let splits = |word: &str| keys.split.iter().flat_map(|words| &words.0).any(|split| split.value == word);
+    SessionSpec {
+        gap: keys.gap.map_or(Duration::from_secs(30 * 60), |gap| gap.value),
+        split_midnight: splits("midnight"),
+        split_campaign: splits("campaign"),
+    }
+}
+
+fn attribution(keys: &AttributionKeys) -> AttributionSpec {
+    AttributionSpec {
+        model: match keys.model.as_ref().map(|model| model.value.as_str()) {
+            Some("first") => AttributionModel::First,
+            Some("linear") => AttributionModel::Linear,
+            Some("position_based") => AttributionModel::PositionBased,
+            _ => AttributionModel::Last,
+        },
+        window: keys.window.map_or(Duration::from_secs(30 * 24 * 60 * 60), |window| window.value),
+        campaigns: keys.campaigns.as_ref().map(|url| Secret::new(url.value.clone())),
+    }
+}
+
+fn local_llm(keys: &LocalLlmKeys) -> LocalLlmSpec {
+    LocalLlmSpec {
+        model: keys.model.value.as_str().into(),
+        directory: keys.directory.as_ref().map(|directory| directory.value.clone().into()),
     }
 }

@@ -97,10 +97,10 @@ pub(super) fn shape_of(body: &AgentBody) -> &'static Shape {
         AgentBody::GeoIp(_) => &GEO_IP,
         AgentBody::UserAgent => &USER_AGENT,
         AgentBody::Function(..) | AgentBody::Private(..) => &FUNCTION,
-        AgentBody::LocalLlm(_) => &LOCAL_LLM,
-        AgentBody::Session => &SESSION,
+        AgentBody::LocalLlm(..) => &LOCAL_LLM,
+        AgentBody::Session(_) => &SESSION,
         AgentBody::Funnel(_) => &FUNNEL,
-        AgentBody::Attribution(_) => &ATTRIBUTION,
+        AgentBody::Attribution(..) => &ATTRIBUTION,
         AgentBody::LeadScore(_) => &LEAD_SCORE,
     }
 }

@@ -180,6 +180,11 @@ pub enum AgentKind {
         service: usize,
     },
     LeadScore(LeadScoreSpec),
+    Session(SessionSpec),
+    Funnel(FunnelSpec),
+    Attribution(AttributionSpec),
+    /// Sentiment of a text.
+    LocalLlm(LocalLlmSpec),
     /// Parsed and checked; `run` refuses it in this version, by this type name.
     Later {
         kind: Arc<str>,
@@ -191,8 +196,60 @@ pub struct LeadScoreSpec {
     pub rules: Vec<ScoreRule>,
     pub floor: Option<f64>,
     pub cap: Option<f64>,
-    /// `decay.half_life`; `run` refuses it in this version.
+    /// `decay.half_life`: the score is kept per person, and half of it is gone after so long in event time.
     pub half_life: Option<Duration>,
+}
+
+/// How visits are told apart.
+#[derive(Debug, Clone)]
+pub struct SessionSpec {
+    /// A session ends after so long without an event, in event time.
+    pub gap: Duration,
+    /// Midnight (UTC) ends it.
+    pub split_midnight: bool,
+    /// Another campaign ends it.
+    pub split_campaign: bool,
+}
+
+/// Steps towards a goal, in order.
+#[derive(Debug, Clone)]
+pub struct FunnelSpec {
+    pub steps: Vec<FunnelStep>,
+}
+
+#[derive(Debug, Clone)]
+pub struct FunnelStep {
+    pub name: Arc<str>,
+    pub when: Condition,
+}
+
+/// Where a person came from.
+#[derive(Debug, Clone)]
+pub struct AttributionSpec {
+    pub model: AttributionModel,
+    /// How long a touch counts, in event time.
+    pub window: Duration,
+    /// Where campaigns are looked up: `redis://…`.
+    pub campaigns: Option<Secret>,
+}
+
+/// How credit is shared among touches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AttributionModel {
+    First,
+    Last,
+    Linear,
+    /// 40 % to the first, 40 % to the last, the rest to those between.
+    PositionBased,
+}
+
+/// A classifier of text.
+#[derive(Debug, Clone)]
+pub struct LocalLlmSpec {
+    /// A Hugging Face name or directory; `lexicon` is VADER.
+    pub model: Arc<str>,
+    /// Where model files are.
+    pub directory: Option<std::path::PathBuf>,
 }
 
 #[derive(Debug, Clone)]
@@ -278,6 +335,23 @@ pub struct SinkSpec {
 pub struct FeedSpec {
     pub name: Arc<str>,
     pub kind: Arc<str>,
+}
+
+impl AgentKind {
+    /// Its name in the file.
+    pub fn name(&self) -> &str {
+        match self {
+            AgentKind::GeoIp { .. } => "geoip",
+            AgentKind::UserAgent => "user_agent",
+            AgentKind::Function { .. } => "function",
+            AgentKind::LeadScore(_) => "lead_score",
+            AgentKind::Session(_) => "session",
+            AgentKind::Funnel(_) => "funnel",
+            AgentKind::Attribution(_) => "attribution",
+            AgentKind::LocalLlm(_) => "local_llm",
+            AgentKind::Later { kind } => kind,
+        }
+    }
 }
 
 impl Topology {

@@ -202,10 +202,10 @@ pub(super) enum AgentBody {
     Function(FunctionKeys, Calls),
     /// `type: hubspot` and the like: a service of its own.
     Private(Box<(ServiceKeys, ServiceBody)>, Calls),
-    LocalLlm(Calls),
-    Session,
+    LocalLlm(LocalLlmKeys, Calls),
+    Session(SessionKeys),
     Funnel(FunnelKeys),
-    Attribution(Calls),
+    Attribution(AttributionKeys, Calls),
     LeadScore(LeadScoreKeys),
 }
 
@@ -218,7 +218,7 @@ fn only_calls(map: &mut super::decode::MapReader, cx: &mut Cx) -> Option<Calls> 
     Some(Calls { keys: CallKeys::read(map, cx)?, types: None })
 }
 
-/// A choice among words, reported here so that the bodies of later types can be dropped.
+/// A choice among words.
 fn one_of(word: Option<&Name>, words: &[&str], what: &str, cx: &mut Cx) {
     if let Some(word) = word
         && !words.contains(&word.value.as_str())
@@ -287,8 +287,7 @@ pub(super) const AGENTS: &[Kind<AgentBody>] = &[
         doc: "A Hugging Face classifier on this machine, for sentiment.",
         read: |map, cx| {
             let (keys, calls) = (LocalLlmKeys::read(map, cx), only_calls(map, cx));
-            keys?;
-            Some(AgentBody::LocalLlm(calls?))
+            Some(AgentBody::LocalLlm(keys?, calls?))
         },
         keys: &[keys::<LocalLlmKeys>, keys::<CallKeys>],
     },
@@ -300,7 +299,7 @@ pub(super) const AGENTS: &[Kind<AgentBody>] = &[
             for word in keys.split.iter().flat_map(|words| &words.0) {
                 one_of(Some(word), &["midnight", "campaign"], "split", cx);
             }
-            Some(AgentBody::Session)
+            Some(AgentBody::Session(keys))
         },
         keys: &[keys::<SessionKeys>],
     },
@@ -315,8 +314,9 @@ pub(super) const AGENTS: &[Kind<AgentBody>] = &[
         doc: "Which campaign brought a person: UTM, click ids, referrer.",
         read: |map, cx| {
             let (keys, calls) = (AttributionKeys::read(map, cx), only_calls(map, cx));
-            one_of(keys?.model.as_ref(), &["first", "last", "linear", "position_based"], "attribution model", cx);
-            Some(AgentBody::Attribution(calls?))
+            let keys = keys?;
+            one_of(keys.model.as_ref(), &["first", "last", "linear", "position_based"], "attribution model", cx);
+            Some(AgentBody::Attribution(keys, calls?))
         },
         keys: &[keys::<AttributionKeys>, keys::<CallKeys>],
     },

@@ -31,6 +31,10 @@ pub fn plan_refusals(topology: &Topology) -> Vec<Diagnostic> {
             AgentKind::Later { kind } => {
                 refuse(format!("agent \"{}\": type {kind}", agent.name), "Take the agent away, and what reads it");
             }
+            AgentKind::Session(_) | AgentKind::Funnel(_) | AgentKind::Attribution(_) | AgentKind::LocalLlm(_) => {
+                let kind = agent.kind.name();
+                refuse(format!("agent \"{}\": type {kind}", agent.name), "Take the agent away, and what reads it");
+            }
             AgentKind::Function { service } => {
                 if let Some(service) = topology.services.get(*service)
                     && let ServiceKind::Later { kind } = &service.kind

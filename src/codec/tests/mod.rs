@@ -121,7 +121,10 @@ fn record() -> Record {
             partition: 3,
             offset: 99_120,
             events_offset: 10_420,
+            events_tag: 77,
         },
+        repeat: true,
+        refire: false,
         chain: 8,
         topology_version: "abc123".into(),
         parts: vec![

@@ -61,11 +61,13 @@ prop_compose! {
         status in prop_oneof![Just(Status::Complete), Just(Status::Partial)],
         incomplete in proptest::collection::vec(text(), 0..3),
         (received_at_ms, enriched_at_ms, chain, topology_version) in (any::<i64>(), any::<i64>(), any::<u32>(), text()),
-        (topic, tag, partition, offset, events_offset) in (text(), any::<u32>(), any::<i32>(), any::<i64>(), any::<i64>()),
+        (repeat, refire) in (any::<bool>(), any::<bool>()),
+        (topic, tag, partition, offset, events_offset, events_tag) in
+            (text(), any::<u32>(), any::<i32>(), any::<i64>(), any::<i64>(), any::<u32>()),
         (geo, crm) in (any_part(GEO.1), any_part(CRM.1)),
     ) -> Record {
-        let origin = Origin { topic, tag, partition, offset, events_offset };
-        Record { event, status, incomplete, received_at_ms, enriched_at_ms, origin, chain, topology_version, parts: vec![geo, crm] }
+        let origin = Origin { topic, tag, partition, offset, events_offset, events_tag };
+        Record { event, status, incomplete, received_at_ms, enriched_at_ms, origin, repeat, refire, chain, topology_version, parts: vec![geo, crm] }
     }
 }
 
