@@ -26,6 +26,7 @@ fn settings(bootstrap: &str, registry_url: &str) -> Settings {
         registry_url: registry_url.to_owned(),
         registry_auth: None,
         kafka: Default::default(),
+        state_dir: Default::default(),
         pod: "test-0".into(),
     }
 }

@@ -60,6 +60,16 @@ pub struct Decoded {
 }
 
 impl Decoded {
+    /// State of whatever type.
+    pub fn of<S: Send + 'static>(state: S) -> Self {
+        Decoded { state: Box::new(state), is_unreadable: false }
+    }
+
+    /// The state, where it is of that type.
+    pub fn get_mut<S: 'static>(&mut self) -> Option<&mut S> {
+        self.state.downcast_mut()
+    }
+
     /// No state at all.
     pub fn nothing() -> Self {
         Decoded { state: Box::new(()), is_unreadable: false }

@@ -1,6 +1,9 @@
 //! Settings of a process: which cluster, which registry, who it is. From `HEADWATER_…` variables, else a config file.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use crate::secret::Secret;
 
@@ -17,6 +20,9 @@ pub struct Settings {
     pub kafka: BTreeMap<String, Secret>,
     /// `HEADWATER_POD`, else the host's name: a stable name, part of every transactional id.
     pub pod: String,
+    /// `HEADWATER_STATE_DIR`: where the local copies of keyed state lie; below it one folder per topology, pod and
+    /// stage. Default `headwater-state` in the working directory.
+    pub state_dir: PathBuf,
 }
 
 /// What is wrong with the settings.
@@ -67,6 +73,7 @@ impl Settings {
             registry_auth: take("schema_registry_username")
                 .map(|username| (username, Secret::new(take("schema_registry_password").unwrap_or_default()))),
             kafka,
+            state_dir: take("state_dir").map_or_else(|| PathBuf::from("headwater-state"), PathBuf::from),
             pod: take("pod").or_else(hostname).unwrap_or_else(|| "pod-0".to_owned()),
         })
     }

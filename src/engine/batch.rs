@@ -1,6 +1,6 @@
 //! What one transaction holds: encoded output records and the ledgers that mark their inputs done.
 
-use std::ops::Range;
+use std::{collections::HashSet, ops::Range};
 
 /// An encoded record on its way out. Key and value lie in the arena of its [`Outputs`].
 #[derive(Debug, Clone)]
@@ -59,6 +59,18 @@ impl Outputs {
     /// Where it ends now, for [`Outputs::reset`].
     pub fn mark(&self) -> Mark {
         Mark { bytes: self.arena.len(), records: self.records.len() }
+    }
+
+    /// Of records with the same topic, partition and key leaves the last one, for topics from `first` on: their values
+    /// say all of a key's state, so the earlier ones say nothing more.
+    pub fn keep_last_of_each_key(&mut self, first: usize) {
+        let mut seen = HashSet::new();
+        let mut keep: Vec<bool> = self.records.iter().map(|output| output.topic < first).collect();
+        for (output, keep) in self.records.iter().zip(&mut keep).rev() {
+            *keep = *keep || seen.insert((output.topic, output.partition, &self.arena[output.key.clone()]));
+        }
+        let mut keep = keep.into_iter();
+        self.records.retain(|_| keep.next().unwrap_or(true));
     }
 
     /// Drops what was added since the mark.
@@ -144,5 +156,24 @@ impl Batch {
     pub fn clear(&mut self) {
         self.outputs.clear();
         self.ledgers.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_keys_states_in_one_batch_only_the_last_is_written() {
+        let mut outputs = Outputs::default();
+        for (topic, partition, key, value) in
+            [(3, 0, "a", "1"), (0, 0, "a", "x"), (3, 0, "b", "2"), (3, 0, "a", "3"), (3, 1, "a", "4"), (0, 0, "a", "y")]
+        {
+            let copy = |out: &mut Vec<u8>| Ok::<_, std::convert::Infallible>(out.extend_from_slice(value.as_bytes()));
+            outputs.push(topic, partition, (partition, 1), key.as_bytes(), 100, copy).unwrap();
+        }
+        outputs.keep_last_of_each_key(1);
+        let left: Vec<_> = outputs.iter().map(|(_, _, value)| std::str::from_utf8(value).unwrap()).collect();
+        assert_eq!(left, ["x", "2", "3", "4", "y"]);
     }
 }

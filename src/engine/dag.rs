@@ -65,6 +65,11 @@ impl Dag {
 }
 
 impl Progress {
+    /// The agents whose parts are there, as bits.
+    pub fn done(&self) -> u64 {
+        self.done
+    }
+
     /// An agent's part is there.
     pub fn finish(&mut self, agent: usize) {
         self.started |= 1 << agent;

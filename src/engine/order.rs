@@ -22,6 +22,8 @@ struct Slot<W> {
     ready: bool,
     /// The next flight of the same key.
     next: Option<u32>,
+    /// The one before, as long as it is under way.
+    before: Option<u32>,
     /// `None` when the slot is free.
     work: Option<W>,
 }
@@ -63,12 +65,12 @@ impl<W> Order<W> {
         let index = match self.free.pop() {
             Some(index) => index,
             None => {
-                self.slots.push(Slot { generation: 0, key, ready: false, next: None, work: None });
+                self.slots.push(Slot { generation: 0, key, ready: false, next: None, before: None, work: None });
                 (self.slots.len() - 1) as u32
             }
         };
         let slot = &mut self.slots[index as usize];
-        (slot.key, slot.ready, slot.next, slot.work) = (key, false, None, Some(work));
+        (slot.key, slot.ready, slot.next, slot.before, slot.work) = (key, false, None, None, Some(work));
         let flight = Flight { slot: index, generation: slot.generation };
         match self.chains.entry(key) {
             std::collections::hash_map::Entry::Vacant(entry) => {
@@ -78,6 +80,7 @@ impl<W> Order<W> {
             std::collections::hash_map::Entry::Occupied(mut entry) => {
                 let tail = std::mem::replace(&mut entry.get_mut().tail, index);
                 self.slots[tail as usize].next = Some(index);
+                self.slots[index as usize].before = Some(tail);
                 (flight, false)
             }
         }
@@ -87,6 +90,19 @@ impl<W> Order<W> {
     pub fn get_mut(&mut self, flight: Flight) -> Option<&mut W> {
         let slot = self.slots.get_mut(flight.slot as usize)?;
         if slot.generation == flight.generation { slot.work.as_mut() } else { None }
+    }
+
+    /// The work of the key's previous event, as long as that is under way.
+    pub fn before(&self, flight: Flight) -> Option<&W> {
+        let slot = self.slots.get(flight.slot as usize).filter(|slot| slot.generation == flight.generation)?;
+        self.slots[slot.before? as usize].work.as_ref()
+    }
+
+    /// The key's next event.
+    pub fn after(&self, flight: Flight) -> Option<Flight> {
+        let slot = self.slots.get(flight.slot as usize).filter(|slot| slot.generation == flight.generation)?;
+        let next = slot.next?;
+        Some(Flight { slot: next, generation: self.slots[next as usize].generation })
     }
 
     /// Marks a flight ready to leave.
@@ -116,7 +132,8 @@ impl<W> Order<W> {
         if let Some(chain) = self.chains.get_mut(&key) {
             chain.head = next;
         }
-        let slot = &self.slots[next as usize];
+        let slot = &mut self.slots[next as usize];
+        slot.before = None;
         if slot.ready {
             self.leaving.push(next);
         }
@@ -173,6 +190,21 @@ mod tests {
         assert!(order.pop().is_none(), "the old name must not release the new flight");
         assert_eq!(order.get_mut(old), None);
         assert_eq!(order.get_mut(new), Some(&mut 2));
+    }
+
+    #[test]
+    fn an_event_knows_its_neighbours_of_the_same_key_under_way() {
+        let mut order = Order::default();
+        let (first, _) = order.push(1, "first");
+        let (other, _) = order.push(2, "other key");
+        let (second, _) = order.push(1, "second");
+        assert_eq!((order.before(first), order.before(second), order.before(other)), (None, Some(&"first"), None));
+        assert_eq!((order.after(first), order.after(second)), (Some(second), None));
+        order.ready(first);
+        order.pop();
+        assert_eq!((order.before(second), order.after(first)), (None, None));
+        let (third, _) = order.push(1, "third");
+        assert_eq!((order.before(third), order.after(second)), (Some(&"second"), Some(third)));
     }
 
     proptest! {

@@ -239,6 +239,16 @@ impl<W> Task<W> {
         self.order.get_mut(flight).map(|entry| &mut entry.work)
     }
 
+    /// The work of the key's previous event, as long as that is under way.
+    pub fn before(&self, flight: Flight) -> Option<&W> {
+        self.order.before(flight).map(|entry| &entry.work)
+    }
+
+    /// The key's next event under way.
+    pub fn after(&self, flight: Flight) -> Option<Flight> {
+        self.order.after(flight)
+    }
+
     /// The flight's work is finished.
     pub fn ready(&mut self, flight: Flight) {
         self.order.ready(flight);

@@ -14,7 +14,7 @@ mod settings;
 pub use consumer::{Place, Queue, SESSION_TIMEOUT, StageConsumer, is_fatal, is_out_of_range};
 pub use error::KafkaError;
 pub use input::{Headers, Input, OwnedInput};
-pub use producer::{DeadLetterProducer, Refusal, TransactionOutcome, Transactor};
+pub use producer::{DeadLetterProducer, Refusal, TransactionOutcome, Transactor, Written};
 pub use raw::GroupMember;
 pub use rdkafka::{consumer::ConsumerGroupMetadata as GroupMetadata, error::KafkaError as RdError};
 pub use rebalance::{Assignment, Change, CommitGate};

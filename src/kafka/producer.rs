@@ -4,6 +4,7 @@
 //! service is pending.
 
 use std::{
+    collections::BTreeMap,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -17,7 +18,7 @@ use rdkafka::{
     config::RDKafkaLogLevel,
     consumer::ConsumerGroupMetadata,
     error::{KafkaError as RdError, RDKafkaErrorCode as Code},
-    message::{DeliveryResult, Header, OwnedHeaders},
+    message::{DeliveryResult, Header, Message, OwnedHeaders},
     producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer},
     topic_partition_list::Offset,
 };
@@ -33,7 +34,8 @@ const SOCKET_TIMEOUT: Duration = Duration::from_secs(8);
 /// How a transaction ended.
 #[derive(Debug)]
 pub enum TransactionOutcome {
-    Clean,
+    /// Committed; with it where what was written to state topics ends.
+    Clean(Vec<Written>),
     /// Aborted by an answer of the broker; nothing of it is or will be visible.
     DefiniteAbort(String),
     /// It may be visible, or become so. The producer is not to be used again.
@@ -44,6 +46,16 @@ pub enum TransactionOutcome {
     /// Another producer has opened the same transactional id, which is given. Nothing of the transaction becomes
     /// visible.
     Fenced(String),
+}
+
+/// Where a state topic's partition ends for whoever has seen all of a transaction's records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Written {
+    /// Index among the output topics.
+    pub topic: usize,
+    pub partition: i32,
+    /// One past the last record's offset.
+    pub next: i64,
 }
 
 /// A record that the broker refuses.
@@ -61,7 +73,12 @@ struct Reports {
     attempt: u32,
     delivered: usize,
     failed: Vec<(usize, Code)>,
+    /// Offsets of records of state topics; negative where the broker did not tell (a retry of what it had already).
+    offsets: Vec<(usize, i64)>,
 }
+
+/// In a record's opaque: its offset is wanted.
+const TRACKED: usize = 1 << 31;
 
 #[derive(Default)]
 struct Shared {
@@ -106,14 +123,16 @@ impl ProducerContext for Context {
     type DeliveryOpaque = usize;
 
     fn delivery(&self, result: &DeliveryResult<'_>, opaque: usize) {
-        let (attempt, index) = ((opaque >> 32) as u32, opaque & 0xffff_ffff);
+        let (attempt, index) = ((opaque >> 32) as u32, opaque & (TRACKED - 1));
         let mut reports = self.0.reports.lock();
         if attempt != reports.attempt {
             return;
         }
         reports.delivered += 1;
-        if let Err((error, _)) = result {
-            reports.failed.push((index, error.rdkafka_error_code().unwrap_or(Code::Fail)));
+        match result {
+            Err((error, _)) => reports.failed.push((index, error.rdkafka_error_code().unwrap_or(Code::Fail))),
+            Ok(message) if opaque & TRACKED != 0 => reports.offsets.push((index, message.offset())),
+            Ok(_) => {}
         }
         self.0.changed.notify_one();
     }
@@ -181,26 +200,27 @@ impl Transactor {
         self.shared.tainted.load(Ordering::Acquire)
     }
 
-    /// Commits a batch: its records and its ledgers, or nothing.
+    /// Commits a batch: its records and its ledgers, or nothing. Output topics from `state_from` on hold state.
     pub fn commit(
         &self,
         batch: &Batch,
         output_topics: &[Arc<str>],
+        state_from: usize,
         input_topic: &str,
         member: &ConsumerGroupMetadata,
     ) -> TransactionOutcome {
         let began = clock::now();
-        let outcome = self.try_commit(batch, output_topics, input_topic, member);
+        let outcome = self.try_commit(batch, output_topics, state_from, input_topic, member);
         // Serves what the log has queued up, a disconnect before the answer above among it.
         self.producer.poll(Duration::ZERO);
         match outcome {
-            Ok(()) if self.is_tainted() => {
+            Ok(_) if self.is_tainted() => {
                 TransactionOutcome::Doubtful("committed, but a connection failed meanwhile".to_owned())
             }
-            Ok(()) if began.elapsed() > SOCKET_TIMEOUT => {
+            Ok(_) if began.elapsed() > SOCKET_TIMEOUT => {
                 TransactionOutcome::Doubtful("committed, but slower than a request may take".to_owned())
             }
-            Ok(()) => TransactionOutcome::Clean,
+            Ok(written) => TransactionOutcome::Clean(written),
             Err(Failure::Refused(refusals)) => TransactionOutcome::Refused(refusals),
             Err(Failure::Error(error)) => self.abort(error),
         }
@@ -210,22 +230,25 @@ impl Transactor {
         &self,
         batch: &Batch,
         output_topics: &[Arc<str>],
+        state_from: usize,
         input_topic: &str,
         member: &ConsumerGroupMetadata,
-    ) -> Result<(), Failure> {
+    ) -> Result<Vec<Written>, Failure> {
         let attempt = self.shared.begin();
         self.producer.begin_transaction()?;
         let mut sources = Vec::with_capacity(batch.outputs.len());
         for (index, (output, key, value)) in batch.outputs.iter().enumerate() {
             sources.push(output.source);
-            let mut record = BaseRecord::with_opaque_to(&output_topics[output.topic], attempt | index)
+            let tracked = if output.topic >= state_from { TRACKED } else { 0 };
+            let mut record = BaseRecord::with_opaque_to(&output_topics[output.topic], attempt | tracked | index)
                 .partition(output.partition)
                 .key(key)
                 .payload(value);
             record.headers = (!output.headers.is_empty()).then(|| headers(output));
             self.send(record, output.source)?;
         }
-        self.await_reports(&sources)?;
+        let offsets = self.await_reports(&sources)?;
+        let written = written(batch, &offsets);
         let mut offsets = TopicPartitionList::with_capacity(batch.ledgers.len());
         for ledger in &batch.ledgers {
             let mut element = offsets.add_partition(input_topic, ledger.partition);
@@ -234,7 +257,7 @@ impl Transactor {
         }
         self.producer.send_offsets_to_transaction(&offsets, member, TRANSACTION_TIMEOUT)?;
         self.producer.commit_transaction(TRANSACTION_TIMEOUT)?;
-        Ok(())
+        Ok(written)
     }
 
     fn send(&self, record: BaseRecord<'_, [u8], [u8], usize>, source: (i32, i64)) -> Result<(), Failure> {
@@ -261,7 +284,8 @@ impl Transactor {
         }
     }
 
-    fn await_reports(&self, sources: &[(i32, i64)]) -> Result<(), Failure> {
+    /// Waits until all records are acknowledged; gives the offsets of those of state topics.
+    fn await_reports(&self, sources: &[(i32, i64)]) -> Result<Vec<(usize, i64)>, Failure> {
         let deadline = clock::now() + TRANSACTION_TIMEOUT;
         let mut reports = self.shared.reports.lock();
         while reports.delivered < sources.len() {
@@ -270,7 +294,7 @@ impl Transactor {
             }
         }
         if reports.failed.is_empty() {
-            return Ok(());
+            return Ok(std::mem::take(&mut reports.offsets));
         }
         let refusals: Vec<Refusal> = reports
             .failed
@@ -303,6 +327,21 @@ impl Transactor {
             Err(abort) => TransactionOutcome::Doubtful(format!("{text}; then the abort failed: {abort}")),
         }
     }
+}
+
+/// The end of each state topic's partition in a batch, as far as the broker told.
+fn written(batch: &Batch, offsets: &[(usize, i64)]) -> Vec<Written> {
+    if offsets.is_empty() {
+        return Vec::new();
+    }
+    let places: Vec<_> = batch.outputs.iter().map(|(output, _, _)| (output.topic, output.partition)).collect();
+    let mut ends: BTreeMap<(usize, i32), Option<i64>> = BTreeMap::new();
+    for (index, offset) in offsets {
+        let end = ends.entry(places[*index]).or_insert(Some(0));
+        *end = end.filter(|_| *offset >= 0).map(|end| end.max(offset + 1));
+    }
+    let known = ends.into_iter().filter_map(|((topic, partition), next)| Some(Written { topic, partition, next: next? }));
+    known.collect()
 }
 
 enum Failure {

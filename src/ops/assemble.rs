@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use super::tables::{self, Table};
 use crate::{
     agent::{Agent, AgentError},
     codec::{
@@ -21,13 +22,20 @@ use crate::{
         control::ControlError,
     },
     service::{ServiceError, Services},
-    stage::{Admission, ControlGate, DeadLetters, Decide, Deliver, Enrich, Front, Intake, Lookups, ReadControl},
+    stage::{
+        Admission, ControlGate, DeadLetters, Decide, Dedup, Deliver, Enrich, Front, Intake, Lookups, Memory, ReadControl,
+        Withheld,
+    },
+    state::{Durable, Keeper, StateError},
     topology::{AgentKind, Fallback, StageSpec, Topology},
     worker::{Committer, Control, OffsetCommitter, Stage, Stats, TransactionCommitter, Worker, WorkerSettings},
 };
 
 /// A record of ours above this many bytes is a dead letter: Kafka's usual limit of 1 MiB, less the batch's own head.
 const MAX_RECORD_BYTES: usize = 1024 * 1024 - 4096;
+
+/// Memory for keys in use lately, for each stage that keeps state, in bytes.
+const STATE_MEMORY: usize = 64 << 20;
 
 /// How to run.
 #[derive(Debug, Clone)]
@@ -77,6 +85,9 @@ pub enum RunError {
     /// Write one of the stages that the message lists.
     #[error("--stages: there is no stage {0:?}; there are {1}")]
     NoSuchStage(String, String),
+    /// See the state's error.
+    #[error("HW508 state: {0}")]
+    State(#[from] StateError),
     #[error("no thread: {0}")]
     Thread(#[from] std::io::Error),
 }
@@ -112,6 +123,8 @@ pub(super) async fn partitions(topology: &Topology, settings: &Settings) -> Resu
     if topology.source.keyed {
         topics[0] = topology.source.topic.to_string();
     }
+    let ids = tables::of_intake(topology).filter(|_| !topology.source.keyed).map(|table| table.topic);
+    topics.extend(tables::of(topology).into_iter().map(|table| table.topic).filter(|topic| Some(topic) != ids.as_ref()));
     let admin = Admin::new(settings)?;
     let found = admin.topics(&topics).await?;
     let counted = topics.into_iter().map(|topic| (found.get(&topic).map(|state| state.partitions), topic));
@@ -154,6 +167,46 @@ impl Assembly<'_> {
         self.options.stages.as_ref().is_none_or(|stages| stages.iter().any(|stage| stage == name))
     }
 
+    /// The durable side of these tables of a stage's worker.
+    fn durable(&self, stage: &str, tables: &[Table]) -> Result<Box<dyn Durable>, RunError> {
+        let folder = self.settings.state_dir.join(&*self.topology.name).join(&self.settings.pod).join(stage);
+        let tables = tables.iter().map(|table| ChangelogTable {
+            name: table.name.as_str().into(),
+            topic: table.topic.as_str().into(),
+            window: table.window,
+        });
+        Ok(Box::new(Changelogs::open(self.settings, &folder, tables.collect())?))
+    }
+
+    /// The duplicate check of the stage that reads the raw topic, where a window is declared.
+    fn dedup(&self, topic: usize, stats: &Arc<Stats>) -> Result<Option<Dedup>, RunError> {
+        let (Some(table), Some(window)) = (tables::of_intake(self.topology), self.topology.source.dedup) else {
+            return Ok(None);
+        };
+        let durable = self.durable("dedup", &[table])?;
+        let window_ms = i64::try_from(window.as_millis()).unwrap_or(i64::MAX);
+        Ok(Some(Dedup::new(durable, window_ms, topic, stats.clone())))
+    }
+
+    /// What the stage remembers, where any of its agents or decide does.
+    fn memory(&self, spec: &StageSpec, tables: &[Table], stats: &Arc<Stats>) -> Result<Option<Memory>, RunError> {
+        if tables.is_empty() {
+            return Ok(None);
+        }
+        let table = |name: &str| tables.iter().position(|table| table.name == name);
+        let of_agent = |agent: &usize| {
+            let agent = &self.topology.agents[*agent];
+            table(&agent.name).filter(|_| agent.kind.keeps_state())
+        };
+        Ok(Some(Memory {
+            keeper: Keeper::new(self.durable(&spec.name, tables)?, tables.len(), STATE_MEMORY),
+            tables: spec.agents.iter().map(of_agent).collect(),
+            decide: table("decide"),
+            first_topic: Enrich::STATE_FROM,
+            stats: stats.clone(),
+        }))
+    }
+
     /// The id under which a topic's subject holds this schema.
     async fn schema_id(&self, topic: &str, schema: &str) -> Result<u32, RunError> {
         let subject = format!("{topic}-value");
@@ -191,7 +244,9 @@ impl Assembly<'_> {
 
     pub async fn intake(&self) -> Result<Running, RunError> {
         let output = self.topology.topic("events");
+        let stats = Arc::new(Stats::default());
         let stage = Intake {
+            dedup: self.dedup(Intake::STATE_FROM, &stats)?,
             admission: self.admission(),
             control: self.control_gate(),
             encoder: self.record_encoder(&output).await?,
@@ -199,8 +254,10 @@ impl Assembly<'_> {
             partitions: self.partitions,
             max_bytes: MAX_RECORD_BYTES,
         };
-        let outputs = vec![output.into(), self.topology.topic("dead-letters").into()];
-        self.transactional("intake", self.topology.source.topic.clone(), &self.topology.topic("intake"), outputs, stage)
+        let mut outputs = vec![output.into(), self.topology.topic("dead-letters").into()];
+        outputs.extend(tables::of_intake(self.topology).map(|table| Arc::from(table.topic)));
+        let group = self.topology.topic("intake");
+        self.transactional("intake", self.topology.source.topic.clone(), &group, outputs, stage, stats)
     }
 
     pub async fn enrich(
@@ -229,16 +286,26 @@ impl Assembly<'_> {
                 _ => None,
             })
             .collect();
+        let stats = Arc::new(Stats::default());
+        let tables = tables::of_stage(topology, spec);
         let stage = Enrich {
+            memory: self.memory(spec, &tables, &stats)?,
+            withheld: Withheld::default(),
             front: if keyed {
                 Front::Raw {
                     admission: Box::new(self.admission()),
                     control: Box::new(self.control_gate()),
+                    dedup: self.dedup(Enrich::STATE_FROM + tables.len(), &stats)?.map(Box::new),
                     partitions: self.partitions,
                 }
             } else {
                 let decoder = RecordDecoder::new(self.layout.clone(), self.lookups.schemas().clone());
-                Front::Record { decoder: Box::new(decoder), lookups: self.lookups.clone(), first: is_first }
+                Front::Record {
+                    decoder: Box::new(decoder),
+                    lookups: self.lookups.clone(),
+                    first: is_first,
+                    tags: Default::default(),
+                }
             },
             agents: spec.agents.iter().map(|agent| (*agent, agents[*agent].clone())).collect(),
             dag,
@@ -262,9 +329,11 @@ impl Assembly<'_> {
         } else {
             (spec.input.clone(), spec.input.to_string())
         };
-        let outputs =
+        let mut outputs =
             vec![spec.output.clone(), topology.topic("dead-letters").into(), topology.topic("triggers").into()];
-        self.transactional(&spec.name, input, &group, outputs, stage)
+        let ids = keyed.then(|| tables::of_intake(topology)).flatten();
+        outputs.extend(tables.into_iter().chain(ids).map(|table| Arc::from(table.topic)));
+        self.transactional(&spec.name, input, &group, outputs, stage, stats)
     }
 
     pub async fn deliver(
@@ -288,20 +357,21 @@ impl Assembly<'_> {
             max_in_flight: concurrency,
             ..self.worker(self.topology.topic("triggers").into(), &self.topology.topic(name))
         };
-        spawn(name, settings, stage, committer, control)
+        spawn(name, settings, stage, committer, control, Arc::default())
     }
 
-    fn transactional(
+    fn transactional<S: Stage + Send>(
         &self,
         name: &str,
         input: Arc<str>,
         group: &str,
         outputs: Vec<Arc<str>>,
-        stage: impl Stage + Send,
+        stage: S,
+        stats: Arc<Stats>,
     ) -> Result<Running, RunError> {
         let id = format!("{group}.{}.0", self.settings.pod);
-        let committer = TransactionCommitter::new(self.settings.clone(), id, input.clone(), outputs);
-        spawn(name, self.worker(input, group), stage, committer, Control::default())
+        let committer = TransactionCommitter::new(self.settings.clone(), id, input.clone(), outputs, S::STATE_FROM);
+        spawn(name, self.worker(input, group), stage, committer, Control::default(), stats)
     }
 
     fn worker(&self, topic: Arc<str>, group: &str) -> WorkerSettings {
@@ -323,8 +393,8 @@ fn spawn(
     stage: impl Stage + Send,
     committer: impl Committer,
     control: Control,
+    stats: Arc<Stats>,
 ) -> Result<Running, RunError> {
-    let stats = Arc::new(Stats::default());
     let (for_worker, counted) = (control.clone(), stats.clone());
     let thread = thread::Builder::new()
         .name(format!("worker {name}"))

@@ -1,5 +1,6 @@
 //! What a topology needs in the cluster: topics, subjects, groups and the chain, by name. Pure.
 
+use super::tables;
 use crate::{
     codec::{DEAD_LETTER_SCHEMA, EVENT_SCHEMA, TRIGGER_SCHEMA, enriched_schema},
     kafka::control::{Chain, ChainStage},
@@ -17,6 +18,12 @@ pub enum Role {
     Triggers,
     DeadLetters,
     Control,
+    /// A changelog: what is remembered per key. `window_ms`: for how long; `None` is for ever. `of_raw`: it has the raw
+    /// topic's partitions.
+    State {
+        window_ms: Option<u64>,
+        of_raw: bool,
+    },
 }
 
 /// A topic by name.
@@ -83,6 +90,11 @@ impl Deployment {
         topics.push(Topic { name: triggers.clone(), role: Role::Triggers });
         topics.push(Topic { name: dead_letters.clone(), role: Role::DeadLetters });
         topics.push(Topic { name: topology.topic("control"), role: Role::Control });
+        let ids = tables::of_intake(topology).map(|table| table.topic);
+        topics.extend(tables::of(topology).into_iter().map(|table| {
+            let window_ms = table.window.map(|window| u64::try_from(window.as_millis()).unwrap_or(u64::MAX));
+            Topic { role: Role::State { window_ms, of_raw: ids.as_ref() == Some(&table.topic) }, name: table.topic }
+        }));
 
         let subject = |topic: &str, schema: &str, foreign| Subject {
             name: format!("{topic}-value"),

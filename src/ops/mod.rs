@@ -8,6 +8,8 @@ mod plan;
 mod render;
 mod run;
 mod schema_diff;
+mod tables;
+mod topic_settings;
 #[cfg(test)]
 mod tests;
 

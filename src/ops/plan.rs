@@ -3,7 +3,7 @@
 use super::{
     deployment::{Deployment, Group, Role, Topic},
     observe::{Observed, Sampled},
-    schema_diff,
+    schema_diff, topic_settings,
 };
 use crate::{
     kafka::{admin::TopicSpec, control::Chain},
@@ -14,10 +14,6 @@ use crate::{
 pub(super) const LEVEL: &str = "FULL_TRANSITIVE";
 /// Partitions of a new deployment's topics, unless said otherwise.
 const PARTITIONS: i32 = 12;
-const HOUR_MS: u64 = 60 * 60 * 1_000;
-/// An event at its limit with all its parts, in bytes. Brokers' own default is 1 MiB.
-const MAX_MESSAGE_BYTES: u64 = 2 * 1024 * 1024;
-const LEAST_MESSAGE_BYTES: u64 = 1_000_000;
 
 /// What the operator chose.
 #[derive(Debug, Clone, Copy)]
@@ -113,7 +109,10 @@ impl Plan {
         for topic in &deployment.topics {
             if let Some(state) = observed.topics.get(&topic.name) {
                 self.unchanged[0] += 1;
-                self.settings(topic, &state.config);
+                self.state_partitions(topic, state.partitions, deployment, observed);
+                let judged = topic_settings::judge(topic, &state.config);
+                self.notes.extend(judged.note);
+                judged.refusal.into_iter().for_each(|message| self.refuse(codes::HW504, message));
                 continue;
             }
             created = true;
@@ -123,14 +122,32 @@ impl Plan {
                     "{name} did not exist: it is created with {partitions} partitions. Producers write events there"
                 ));
             }
-            let partitions = if topic.role == Role::Control { 1 } else { partitions };
-            let config = topic_config(topic.role, replication);
+            let partitions = match topic.role {
+                Role::Control => 1,
+                Role::State { of_raw: true, .. } => {
+                    observed.topics.get(&deployment.raw).map_or(partitions, |raw| raw.partitions)
+                }
+                _ => partitions,
+            };
+            let config = topic_settings::of(topic.role, replication);
             let spec = TopicSpec { name: topic.name.clone(), partitions, replication, config };
             self.changes.push(Change::CreateTopic { spec, role: topic.role });
         }
         if created && replication < options.replication {
             let (brokers, asked) = (observed.brokers, options.replication);
             self.notes.push(format!("replication factor {replication} instead of {asked}: there {} {brokers} broker{}. A lost disk loses data", if brokers == 1 { "is" } else { "are" }, if brokers == 1 { "" } else { "s" }));
+        }
+    }
+
+    /// The changelog of intake's ids grows with the raw topic.
+    fn state_partitions(&mut self, topic: &Topic, has: i32, deployment: &Deployment, observed: &Observed) {
+        let raw = observed.topics.get(&deployment.raw).map_or(0, |raw| raw.partitions);
+        if matches!(topic.role, Role::State { of_raw: true, .. }) && has < raw {
+            let name = &topic.name;
+            self.refuse(
+                codes::HW504,
+                format!("{name} has {has} partitions and {} has {raw}; it is to grow with it: kafka-topics --alter --topic {name} --partitions {raw}", deployment.raw),
+            );
         }
     }
 
@@ -151,7 +168,10 @@ impl Plan {
     /// between intake and delivery have the same number, for life.
     fn partitions(&mut self, deployment: &Deployment, observed: &Observed, options: &Options) -> i32 {
         let counted = |topic: &&Topic| {
-            matches!(topic.role, Role::Internal | Role::Enriched | Role::Triggers)
+            matches!(
+                topic.role,
+                Role::Internal | Role::Enriched | Role::Triggers | Role::State { of_raw: false, .. }
+            )
                 || (topic.role == Role::Raw && deployment.keyed)
         };
         let existing: Vec<_> = deployment
@@ -183,33 +203,6 @@ impl Plan {
             );
         }
         partitions
-    }
-
-    /// Settings that operators may tune are left alone; those that lose data are refused.
-    fn settings(&mut self, topic: &Topic, config: &std::collections::BTreeMap<String, String>) {
-        let name = &topic.name;
-        let compacted = config.get("cleanup.policy").is_some_and(|policy| policy.contains("compact"));
-        let policy_known = config.contains_key("cleanup.policy");
-        match topic.role {
-            Role::Raw => {}
-            Role::Control if policy_known && !compacted => self.refuse(
-                codes::HW504,
-                format!("{name} is not compacted and would forget which chain is deployed. Set it: kafka-configs --alter --topic {name} --add-config cleanup.policy=compact"),
-            ),
-            Role::Control => {}
-            _ if compacted => self.refuse(
-                codes::HW504,
-                format!("{name} is compacted and would keep only each person's last event. Set it: kafka-configs --alter --topic {name} --add-config cleanup.policy=delete"),
-            ),
-            _ => {}
-        }
-        let max = config.get("max.message.bytes").and_then(|bytes| bytes.parse::<u64>().ok());
-        if topic.role != Role::Control && max.is_some_and(|bytes| bytes < LEAST_MESSAGE_BYTES) {
-            self.notes.push(format!(
-                "{name} takes messages up to {} bytes only; larger records become dead letters",
-                max.unwrap_or_default()
-            ));
-        }
     }
 
     fn subjects(&mut self, deployment: &Deployment, observed: &Observed) {
@@ -357,23 +350,4 @@ pub(super) fn chain_difference(deployed: &Chain, wanted: &Chain) -> Option<Strin
         let (from, to) = (home(deployed, agent)?, home(wanted, agent)?);
         (from != to).then(|| format!("agent {agent} moves from stage {from} to stage {to}"))
     })
-}
-
-fn topic_config(role: Role, replication: i32) -> Vec<(&'static str, String)> {
-    let mut config = match role {
-        Role::Control => vec![("cleanup.policy", "compact".to_owned())],
-        Role::Internal => keep(24 * HOUR_MS),
-        Role::Raw | Role::Enriched | Role::Triggers | Role::DeadLetters => keep(7 * 24 * HOUR_MS),
-    };
-    if role != Role::Control {
-        config.push(("max.message.bytes", MAX_MESSAGE_BYTES.to_string()));
-    }
-    if replication >= 3 {
-        config.push(("min.insync.replicas", "2".to_owned()));
-    }
-    config
-}
-
-fn keep(retention_ms: u64) -> Vec<(&'static str, String)> {
-    vec![("cleanup.policy", "delete".to_owned()), ("retention.ms", retention_ms.to_string())]
 }

@@ -68,9 +68,10 @@ impl Change {
 fn topic_detail(spec: &TopicSpec, role: Role) -> String {
     let plural = if spec.partitions == 1 { "" } else { "s" };
     let keep = match role {
-        Role::Control => "compacted",
-        Role::Internal => "delete 24h",
-        _ => "delete 7d",
+        Role::Control | Role::State { window_ms: None, .. } => "compacted".to_owned(),
+        Role::State { window_ms: Some(window_ms), .. } => format!("compacted, delete {}h", window_ms / 3_600_000),
+        Role::Internal => "delete 24h".to_owned(),
+        _ => "delete 7d".to_owned(),
     };
     format!("{} partition{plural}, rf {}, {keep}", spec.partitions, spec.replication)
 }

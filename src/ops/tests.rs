@@ -82,7 +82,7 @@ fn applied(topology: &Topology) -> Observed {
         partitions: if topic.role == Role::Control { 1 } else { 12 },
         config: BTreeMap::from([(
             "cleanup.policy".into(),
-            if topic.role == Role::Control { "compact" } else { "delete" }.into(),
+            if matches!(topic.role, Role::Control | Role::State { .. }) { "compact" } else { "delete" }.into(),
         )]),
     };
     let subject = |subject: &Subject| ObservedSubject {

@@ -1,14 +1,19 @@
 //! Decide: the record is complete; which campaigns does it trigger?
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, atomic::AtomicU64},
+};
 
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::{
     clock,
-    event::{Outcome, Part, Reason, Record, Trigger},
+    event::{Outcome, Part, Place, Reason, Record, Trigger},
     expr::Truth,
     topology::{Topology, TriggerSpec},
+    worker::Stats,
 };
 
 /// The topology's rules.
@@ -16,6 +21,37 @@ pub struct Decide {
     triggers: Vec<TriggerSpec>,
     destinations: Vec<Arc<str>>,
     agent_names: Vec<Arc<str>>,
+}
+
+/// What is remembered of a person: up to where events were decided, and when which campaign fired.
+#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Decided {
+    /// Events at or below it are repeats, which fire nothing.
+    #[serde(default)]
+    at: Option<Place>,
+    /// Of campaigns with a cooldown: the event time at which each fired last. Milliseconds since 1970 UTC.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    fired: BTreeMap<String, i64>,
+}
+
+/// Why rules that held fired nothing.
+#[derive(Debug, Default)]
+pub struct Withheld {
+    pub consent: AtomicU64,
+    pub cooldown: AtomicU64,
+    pub repeat: AtomicU64,
+}
+
+impl Decided {
+    /// What is stored of a person; what cannot be read is as if nothing were.
+    pub fn decode(bytes: Option<&[u8]>) -> Self {
+        bytes.and_then(|bytes| serde_json::from_slice(bytes).ok()).unwrap_or_default()
+    }
+
+    /// As it is to be stored.
+    pub fn encode(&self) -> Vec<u8> {
+        serde_json::to_vec(self).unwrap_or_default()
+    }
 }
 
 impl Decide {
@@ -39,21 +75,64 @@ impl Decide {
         record.enriched_at_ms = clock::unix_ms();
     }
 
+    /// Whether there is anything to decide, hence to remember.
+    pub fn is_needed(&self) -> bool {
+        !self.triggers.is_empty()
+    }
+
     /// Calls `fire` for each trigger of this settled record, one per destination. A condition that meets a missing
-    /// value does not hold.
-    pub fn decide<E>(&self, record: &Record, mut fire: impl FnMut(Trigger) -> Result<(), E>) -> Result<(), E> {
+    /// value does not hold. Says whether what is remembered has changed; where firing fails, it has not.
+    pub fn decide<E>(
+        &self,
+        record: &Record,
+        person: &mut Decided,
+        withheld: &Withheld,
+        mut fire: impl FnMut(Trigger) -> Result<(), E>,
+    ) -> Result<bool, E> {
+        let place = record.origin.place();
+        let repeat = record.repeat || person.at.is_some_and(|at| place.is_within(at));
+        let now_ms = record.event_time_ms();
+        let mut fired = Vec::new();
         for rule in &self.triggers {
             if rule.when.eval(record) != Truth::True {
                 continue;
             }
             if rule.consent.as_ref().is_some_and(|purpose| !record.event.consents_to(purpose)) {
+                Stats::count(&withheld.consent);
                 continue;
+            }
+            if repeat && !record.refire {
+                Stats::count(&withheld.repeat);
+                continue;
+            }
+            if let Some(cooldown_ms) = rule.cooldown.map(|cooldown| cooldown.as_millis() as u64)
+                && !repeat
+            {
+                // Either way in time: of two events that come out of order the second is as near to the first.
+                if person.fired.get(&*rule.campaign).is_some_and(|last| last.abs_diff(now_ms) < cooldown_ms) {
+                    Stats::count(&withheld.cooldown);
+                    continue;
+                }
+                fired.push(&rule.campaign);
             }
             for destination in &rule.destinations {
                 fire(self.trigger(rule, &self.destinations[*destination], record))?;
             }
         }
-        Ok(())
+        if repeat {
+            return Ok(false);
+        }
+        for campaign in fired {
+            let last = person.fired.entry(campaign.to_string()).or_insert(now_ms);
+            *last = now_ms.max(*last);
+        }
+        if !person.fired.is_empty() {
+            person.fired.retain(|campaign, _| {
+                self.triggers.iter().any(|rule| *rule.campaign == **campaign && rule.cooldown.is_some())
+            });
+        }
+        person.at = Some(place);
+        Ok(true)
     }
 
     fn trigger(&self, rule: &TriggerSpec, destination: &Arc<str>, record: &Record) -> Trigger {

@@ -80,7 +80,7 @@ impl Stage for Deliver {
         Work::Dead(Box::new(letter))
     }
 
-    fn start(&mut self, work: &mut Work, futures: &mut Vec<BoxFuture<'static, Verdict>>) -> bool {
+    fn start(&mut self, work: &mut Work, _: u64, futures: &mut Vec<BoxFuture<'static, Verdict>>) -> bool {
         match work {
             Work::Waiting(trigger) => {
                 let trigger = std::mem::take(&mut **trigger);
@@ -120,7 +120,7 @@ impl Stage for Deliver {
     fn is_lifted(&mut self, hold: &Hold) -> bool {
         match hold {
             Hold::Schema(id) => self.lookups.is_known(*id),
-            Hold::Control => true,
+            Hold::Control | Hold::Restore(_) => true,
             Hold::NewerChain(_) => false,
         }
     }

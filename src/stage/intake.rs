@@ -4,7 +4,11 @@ use std::{collections::HashMap, sync::Arc};
 
 use futures::future::BoxFuture;
 
-use super::{ControlGate, DeadLetters, Lookups};
+use super::{
+    ControlGate, DeadLetters, Dedup, Lookups,
+    dedup::{Judged, Sighting},
+    state_fault,
+};
 use crate::{
     clock,
     codec::{
@@ -12,9 +16,9 @@ use crate::{
         intake::{Place, accept},
         murmur2,
     },
-    engine::{Outputs, PushError, hash_key},
+    engine::{Batch, Outputs, PushError, hash_key},
     event::{Class, DeadLetter, Event, Origin, Part, Path, Record},
-    kafka::Input,
+    kafka::{Input, KafkaError, Written},
     topology::codes,
     worker::{Accept, Burial, Hold, Stage},
 };
@@ -40,6 +44,7 @@ pub enum Admitted {
     Refused { code: &'static str, class: Class, message: String },
     Hold(Hold),
 }
+
 
 impl Admission {
     /// Decodes and checks.
@@ -87,6 +92,8 @@ impl Admission {
 pub struct Intake {
     pub admission: Admission,
     pub control: ControlGate,
+    /// Where a window is declared.
+    pub dedup: Option<Dedup>,
     pub encoder: RecordEncoder,
     pub dead_letters: DeadLetters,
     /// Of `<topology>.events`: a key's partition is murmur2 as Java's clients compute it.
@@ -97,8 +104,14 @@ pub struct Intake {
 
 /// An event on its way through intake.
 pub enum Work {
-    Record { key: Arc<str>, record: Box<Record> },
-    Dead(Box<DeadLetter>),
+    Record {
+        key: Arc<str>,
+        record: Box<Record>,
+        seen: Vec<Sighting>,
+    },
+    /// Its id was seen at another place: nothing comes of it.
+    Duplicate,
+    Dead(Box<DeadLetter>, Vec<Sighting>),
 }
 
 impl Stage for Intake {
@@ -106,25 +119,40 @@ impl Stage for Intake {
     type Finished = std::convert::Infallible;
     const SERIAL: bool = false;
     const DEAD_LETTERS: usize = 1;
+    const STATE_FROM: usize = 2;
 
     fn accept(&mut self, input: &Input<'_>) -> Accept<Work> {
         match self.admission.admit(input) {
-            Admitted::Record { key, record } => {
-                Accept::Work { key: hash_key(key.as_bytes()), work: Work::Record { key, record } }
+            Admitted::Record { key, mut record } => {
+                let hash = hash_key(key.as_bytes());
+                let judged = self.dedup.as_mut().map(|dedup| dedup.judge(input, &mut record));
+                let work = match judged {
+                    None => Work::Record { key, record, seen: Vec::new() },
+                    Some(Judged::Event(seen)) => Work::Record { key, record, seen },
+                    // Unknown: the fault ends the worker before anything of this is committed.
+                    Some(Judged::Duplicate | Judged::Unknown) => Work::Duplicate,
+                };
+                Accept::Work { key: hash, work }
             }
             Admitted::Hold(hold) => Accept::Hold(hold),
             Admitted::Refused { code, class, message } => {
                 let letter = self.dead_letters.letter(input, code, class, message);
-                Accept::Work { key: hash_key(input.key.unwrap_or_default()), work: Work::Dead(Box::new(letter)) }
+                Accept::Work { key: hash_key(input.key.unwrap_or_default()), work: Work::Dead(Box::new(letter), Vec::new()) }
             }
         }
     }
 
     fn bury(&mut self, input: &Input<'_>, why: Burial) -> Work {
-        Work::Dead(Box::new(self.dead_letters.buried(input, why)))
+        Work::Dead(Box::new(self.dead_letters.buried(input, why)), Vec::new())
     }
 
-    fn start(&mut self, _: &mut Work, _: &mut Vec<BoxFuture<'static, Self::Finished>>) -> bool {
+    fn inherit(&mut self, grave: &mut Work, buried: &mut Work) {
+        if let (Work::Dead(_, left), Work::Record { seen, .. } | Work::Dead(_, seen)) = (grave, buried) {
+            *left = std::mem::take(seen);
+        }
+    }
+
+    fn start(&mut self, _: &mut Work, _: u64, _: &mut Vec<BoxFuture<'static, Self::Finished>>) -> bool {
         true
     }
 
@@ -134,38 +162,64 @@ impl Stage for Intake {
 
     fn release(&mut self, input: &Input<'_>, work: &mut Work, outputs: &mut Outputs) -> Result<(), Burial> {
         let source = (input.partition, input.offset);
-        match work {
-            Work::Dead(letter) => {
-                self.dead_letters.write(letter, source, outputs).map_err(|error| Burial::Unencodable(error.to_string()))
+        let seen = match work {
+            Work::Duplicate => return Ok(()),
+            Work::Dead(letter, seen) => {
+                let written = self.dead_letters.write(letter, source, outputs);
+                written.map_err(|error| Burial::Unencodable(error.to_string()))?;
+                seen
             }
-            Work::Record { key, record } => {
+            Work::Record { key, record, seen } => {
                 let partition = murmur2::partition(key.as_bytes(), self.partitions);
                 let encoder = &mut self.encoder;
                 outputs
                     .push(0, partition, source, key.as_bytes(), self.max_bytes, |out| encoder.encode(record, out))
-                    .map(|_| ())
-                    .map_err(burial)
+                    .map_err(burial)?;
+                seen
+            }
+        };
+        if let Some(dedup) = &mut self.dedup {
+            for sighting in &*seen {
+                dedup.release(input, sighting, outputs).map_err(burial)?;
             }
         }
+        Ok(())
     }
 
     fn is_lifted(&mut self, hold: &Hold) -> bool {
         match hold {
             Hold::Schema(id) => self.admission.lookups.is_known(*id),
-            Hold::Control => self.control.is_open(),
+            Hold::Restore(partition) if self.dedup.as_mut().is_some_and(|dedup| !dedup.is_open(*partition)) => false,
+            Hold::Control | Hold::Restore(_) => self.control.is_open(),
             Hold::NewerChain(_) => false,
         }
     }
 
     fn assigned(&mut self, partitions: &[i32]) {
         self.admission.tags.retain(|partition, _| partitions.contains(partition));
+        if let Some(dedup) = &mut self.dedup {
+            dedup.retain(partitions);
+        }
         // Read after all of them were assigned: a stop that was written before is obeyed.
         self.control.close();
     }
 
     fn opening(&mut self, partition: i32, tag: u32) -> Option<Hold> {
         self.admission.tags.insert(partition, tag);
-        Some(Hold::Control)
+        if let Some(dedup) = &mut self.dedup {
+            dedup.opening(partition);
+        }
+        Some(Hold::Restore(partition))
+    }
+
+    fn committed(&mut self, batch: &Batch, written: &[Written], ours: &dyn Fn(i32) -> bool) {
+        if let Some(dedup) = &mut self.dedup {
+            dedup.committed(batch, written, ours);
+        }
+    }
+
+    fn fault(&mut self) -> Option<KafkaError> {
+        self.dedup.as_mut().and_then(Dedup::fault).map(state_fault)
     }
 
     fn epoch(&self) -> i64 {

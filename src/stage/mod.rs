@@ -12,15 +12,24 @@
 mod control;
 mod dead_letters;
 mod decide;
+mod dedup;
 mod deliver;
 mod enrich;
 mod intake;
 mod lookups;
+mod memory;
 
 pub use control::{ControlGate, ControlState, ReadControl};
 pub use dead_letters::DeadLetters;
-pub use decide::Decide;
+pub use decide::{Decide, Decided, Withheld};
+pub use dedup::{Dedup, REFIRE, REPLAY};
 pub use deliver::Deliver;
 pub use enrich::{Enrich, Front};
 pub use intake::{Admission, Intake};
 pub use lookups::Lookups;
+pub use memory::{Left, Memory};
+
+/// What a stage whose state fails ends with.
+fn state_fault(error: crate::state::StateError) -> crate::kafka::KafkaError {
+    crate::kafka::KafkaError::State(error.to_string())
+}

@@ -352,6 +352,15 @@ impl AgentKind {
             AgentKind::Later { kind } => kind,
         }
     }
+
+    /// Whether it keeps state per key, in a changelog of its own.
+    pub fn keeps_state(&self) -> bool {
+        match self {
+            AgentKind::Session(_) | AgentKind::Funnel(_) | AgentKind::Attribution(_) => true,
+            AgentKind::LeadScore(score) => score.half_life.is_some(),
+            _ => false,
+        }
+    }
 }
 
 impl Topology {

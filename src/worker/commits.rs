@@ -51,6 +51,7 @@ impl<S: Stage> Worker<S> {
                         self.flying.assignments.push((*partition, slot.epoch));
                     }
                 }
+                batch.outputs.keep_last_of_each_key(S::STATE_FROM);
                 self.released = 0;
                 if batch.is_empty() {
                     self.commit.dropped(self.now);
@@ -117,7 +118,7 @@ impl<S: Stage> Worker<S> {
         now: Instant,
     ) -> Result<(), KafkaError> {
         let verdict = match &outcome {
-            TransactionOutcome::Clean => Verdict::Clean,
+            TransactionOutcome::Clean(_) => Verdict::Clean,
             TransactionOutcome::DefiniteAbort(error) => {
                 tracing::warn!(group = %self.settings.group, error, "transaction aborted, committing it again");
                 Stats::count(&self.stats.aborts);
@@ -146,7 +147,11 @@ impl<S: Stage> Worker<S> {
             After::Applied => {
                 self.fenced = 0;
                 let Flying { times, assignments } = std::mem::take(&mut self.flying);
-                self.note_committed(&batch, &assignments);
+                let written = match outcome {
+                    TransactionOutcome::Clean(written) => written,
+                    _ => Vec::new(),
+                };
+                self.note_committed(&batch, &written, &assignments);
                 Stats::count(&self.stats.commits);
                 Stats::add(&self.stats.committed_records, batch.outputs.len() as u64);
                 self.stats.commit_time.record(took, 1);

@@ -34,6 +34,8 @@ pub struct TransactionCommitter {
     transactional_id: String,
     input_topic: Arc<str>,
     output_topics: Vec<Arc<str>>,
+    /// Output topics from this index on hold state.
+    state_from: usize,
     transactor: Option<Transactor>,
 }
 
@@ -44,8 +46,9 @@ impl TransactionCommitter {
         transactional_id: String,
         input_topic: Arc<str>,
         output_topics: Vec<Arc<str>>,
+        state_from: usize,
     ) -> Self {
-        TransactionCommitter { settings, transactional_id, input_topic, output_topics, transactor: None }
+        TransactionCommitter { settings, transactional_id, input_topic, output_topics, state_from, transactor: None }
     }
 }
 
@@ -67,7 +70,7 @@ impl Committer for TransactionCommitter {
         }
         match (&self.transactor, member) {
             (Some(transactor), Some(member)) => {
-                transactor.commit(batch, &self.output_topics, &self.input_topic, &member)
+                transactor.commit(batch, &self.output_topics, self.state_from, &self.input_topic, &member)
             }
             // Nothing was begun, so nothing is visible.
             _ => TransactionOutcome::DefiniteAbort("not a member of the group".to_owned()),
@@ -115,7 +118,7 @@ impl Committer for OffsetCommitter {
             return TransactionOutcome::DefiniteAbort(error);
         }
         match consumer.commit(&batch.ledgers) {
-            Ok(()) => TransactionOutcome::Clean,
+            Ok(()) => TransactionOutcome::Clean(Vec::new()),
             // Committing the same again is harmless: the ledger says the same.
             Err(error) => TransactionOutcome::DefiniteAbort(error.to_string()),
         }

@@ -11,12 +11,22 @@ use crate::{
 };
 
 impl<S: Stage> Worker<S> {
-    /// Starts what can start of one event.
+    /// Starts what can start of one event, and what its key's next ones may then start.
     pub(super) fn start(&mut self, partition: i32, flight: Flight, input: Option<&Input<'_>>) {
-        let Some(slot) = self.slots.get_mut(&partition) else { return };
-        let Some(in_flight) = slot.task.get_mut(flight) else { return };
+        let (mut flight, mut input) = (flight, input);
+        while let Some(next) = self.start_one(partition, flight, input) {
+            (flight, input) = (next, None);
+        }
+    }
+
+    /// Starts one event. Gives its key's next one if that may go on now.
+    fn start_one(&mut self, partition: i32, flight: Flight, input: Option<&Input<'_>>) -> Option<Flight> {
+        let slot = self.slots.get_mut(&partition)?;
+        let ahead = slot.task.before(flight).map_or(u64::MAX, |before| self.stage.behind(&before.work));
+        let in_flight = slot.task.get_mut(flight)?;
+        let was_behind = self.stage.behind(&in_flight.work);
         let mut futures = std::mem::take(&mut self.futures);
-        let ready = match catch_unwind(AssertUnwindSafe(|| self.stage.start(&mut in_flight.work, &mut futures))) {
+        let ready = match catch_unwind(AssertUnwindSafe(|| self.stage.start(&mut in_flight.work, ahead, &mut futures))) {
             Ok(ready) => ready,
             Err(panic) => {
                 futures.clear();
@@ -24,9 +34,11 @@ impl<S: Stage> Worker<S> {
                 true
             }
         };
+        let got_ahead = self.stage.behind(&in_flight.work) != was_behind;
         if ready {
             slot.task.ready(flight);
         }
+        let next = slot.task.after(flight).filter(|_| got_ahead);
         let epoch = slot.epoch;
         for future in futures.drain(..) {
             let (done, thread) = (self.finished.to.clone(), self.thread.clone());
@@ -39,6 +51,7 @@ impl<S: Stage> Worker<S> {
             slot.calls.spawn_on(call, &self.settings.runtime);
         }
         self.futures = futures;
+        next
     }
 
     /// Takes what futures brought back.
@@ -61,6 +74,9 @@ impl<S: Stage> Worker<S> {
                 Err(panic) => {
                     bury(&mut self.stage, in_flight, None, Burial::Panicked(panic));
                     slot.task.ready(done.flight);
+                    if let Some(next) = slot.task.after(done.flight) {
+                        self.start(done.partition, next, None);
+                    }
                 }
             }
             self.release(done.partition, None);
@@ -104,6 +120,7 @@ impl<S: Stage> Worker<S> {
         if let Some(why) = why {
             outputs.reset(mark);
             let mut grave = stage.bury(input, why);
+            stage.inherit(&mut grave, work);
             if let Err(why) = stage.release(input, &mut grave, outputs) {
                 // A defect of ours. Stopping loses nothing; going on would.
                 self.fatal = Some(KafkaError::Refused {
@@ -120,7 +137,9 @@ impl<S: Stage> Worker<S> {
 fn bury<S: Stage>(stage: &mut S, in_flight: &mut InFlight<S::Work>, input: Option<&Input<'_>>, why: Burial) {
     let kept = in_flight.original.as_ref().map(OwnedInput::view);
     if let Some(input) = input.or(kept.as_ref()) {
-        in_flight.work = stage.bury(input, why);
+        let mut grave = stage.bury(input, why);
+        stage.inherit(&mut grave, &mut in_flight.work);
+        in_flight.work = grave;
     }
 }
 

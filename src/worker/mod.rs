@@ -27,7 +27,11 @@ pub use committer::{Committer, OffsetCommitter, TransactionCommitter};
 pub use stats::{Histogram, Stats};
 pub use worker::{Worker, WorkerSettings};
 
-use crate::{clock, engine::Outputs, kafka::Input};
+use crate::{
+    clock,
+    engine::{Batch, Outputs},
+    kafka::{Input, KafkaError, Written},
+};
 
 /// What a stage does with records: the part that differs between intake, enrich and deliver.
 pub trait Stage: 'static {
@@ -40,6 +44,8 @@ pub trait Stage: 'static {
     const SERIAL: bool;
     /// Index of the dead-letter topic among the output topics.
     const DEAD_LETTERS: usize;
+    /// Output topics from this index on hold keyed state: in a batch only the last record of each key is written.
+    const STATE_FROM: usize = usize::MAX;
 
     /// Reads a record.
     fn accept(&mut self, input: &Input<'_>) -> Accept<Self::Work>;
@@ -47,8 +53,23 @@ pub trait Stage: 'static {
     /// Makes a dead letter of a record that cannot go through.
     fn bury(&mut self, input: &Input<'_>, why: Burial) -> Self::Work;
 
-    /// Starts what can start, and again after each [`Stage::finish`]. Says whether the work is ready to leave.
-    fn start(&mut self, work: &mut Self::Work, futures: &mut Vec<BoxFuture<'static, Self::Finished>>) -> bool;
+    /// A grave takes over what the buried work leaves behind: state that later events of its key have seen.
+    fn inherit(&mut self, _grave: &mut Self::Work, _buried: &mut Self::Work) {}
+
+    /// Starts what can start, and again after each [`Stage::finish`] and whenever the key's previous event got ahead.
+    /// `ahead`: [`Stage::behind`] of that event; all ones where there is none under way. Says whether the work is
+    /// ready to leave.
+    fn start(
+        &mut self,
+        work: &mut Self::Work,
+        ahead: u64,
+        futures: &mut Vec<BoxFuture<'static, Self::Finished>>,
+    ) -> bool;
+
+    /// The ordered steps that this event has behind it, one bit each: the key's next event may take them.
+    fn behind(&self, _work: &Self::Work) -> u64 {
+        u64::MAX
+    }
 
     /// Takes what a future brought back.
     fn finish(&mut self, work: &mut Self::Work, finished: Self::Finished);
@@ -65,6 +86,15 @@ pub trait Stage: 'static {
     /// Called before a newly assigned partition takes anything in, with its tag (see [`crate::engine::partition_tag`]);
     /// [`Stage::assigned`] follows once all of them are open.
     fn opening(&mut self, partition: i32, tag: u32) -> Option<Hold>;
+
+    /// A batch was committed, as far as it concerns the partitions that are `ours` still: stores the state in it.
+    /// `written` says where its state topics end.
+    fn committed(&mut self, _batch: &Batch, _written: &[Written], _ours: &dyn Fn(i32) -> bool) {}
+
+    /// What makes going on impossible; nothing more is committed then.
+    fn fault(&mut self) -> Option<KafkaError> {
+        None
+    }
 
     /// The control epoch to stamp into ledgers, where the stage obeys the control topic.
     fn epoch(&self) -> i64 {
@@ -94,6 +124,8 @@ pub enum Hold {
     NewerChain(u32),
     /// The control topic is being read, or says stop.
     Control,
+    /// The partition's state is being restored from its changelogs.
+    Restore(i32),
 }
 
 /// Why a record cannot go through.

@@ -6,7 +6,7 @@ use super::{Stage, Stats, Worker, slot::Slot};
 use crate::{
     clock,
     engine::{Batch, Stamp, Task, partition_tag},
-    kafka::{Assignment, Change, KafkaError, RdError, StageConsumer, is_fatal, is_out_of_range},
+    kafka::{Assignment, Change, KafkaError, RdError, StageConsumer, Written, is_fatal, is_out_of_range},
 };
 
 /// Committed offsets that could not be read are asked for again after so long.
@@ -196,7 +196,13 @@ impl<S: Stage> Worker<S> {
     }
 
     /// A batch was committed: tells the tasks, and what the next owner is to be told should we leave now.
-    pub(super) fn note_committed(&mut self, batch: &Batch, assignments: &[(i32, u64)]) {
+    pub(super) fn note_committed(&mut self, batch: &Batch, written: &[Written], assignments: &[(i32, u64)]) {
+        let slots = &self.slots;
+        let ours = |partition: i32| {
+            slots.get(&partition).is_some_and(|slot| assignments.contains(&(partition, slot.epoch)))
+        };
+        self.stage.committed(batch, written, &ours);
+
         for ledger in &batch.ledgers {
             let slot = self.slots.get_mut(&ledger.partition);
             let Some(slot) = slot.filter(|slot| assignments.contains(&(ledger.partition, slot.epoch))) else {

@@ -26,6 +26,12 @@ pub struct Stats {
     pub foreign_ledgers: AtomicU64,
     /// Loops in which intake stopped because too much waited for a commit, or too many events were under way.
     pub backpressure: AtomicU64,
+    /// Events whose id another record had within the window: left out.
+    pub duplicates: AtomicU64,
+    /// Records that intake had accepted before: they change no state and fire nothing.
+    pub repeats: AtomicU64,
+    /// States of keys that could not be read and began anew.
+    pub unreadable_states: AtomicU64,
     /// From begin to commit.
     pub commit_time: Histogram,
     /// From fetched to committed.

@@ -166,6 +166,10 @@ impl<S: Stage> Worker<S> {
             if !stopping && self.stage.is_accepting() {
                 busy |= self.take_in()?;
             }
+            if let Some(fault) = self.stage.fault() {
+                self.fatal = Some(fault);
+                break;
+            }
             self.scan_positions();
             self.reopen_unread()?;
             let next = self.drive_commit(stopping);

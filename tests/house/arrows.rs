@@ -11,7 +11,7 @@ use super::{
 
 /// The modules from the ground up. A file imports only from its own module and those before it.
 const LAYERS: &[&str] = &[
-    "clock", "secret", "event", "expr", "topology", "config", "codec", "policy", "service", "agent", "engine", "kafka",
+    "clock", "secret", "event", "expr", "topology", "config", "codec", "policy", "service", "agent", "state", "engine", "kafka",
     "worker", "deliver", "stage", "ops", "dev", "cli",
 ];
 

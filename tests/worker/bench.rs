@@ -52,6 +52,7 @@ impl Bench {
             registry_auth: None,
             kafka: Default::default(),
             pod: "pod-0".to_owned(),
+            state_dir: Default::default(),
         };
         let topic = |suffix: &str| format!("{name}.{suffix}");
         topics::create(cluster.bootstrap(), &[(&topic("in"), PARTITIONS), (&topic("dead"), PARTITIONS)]);
@@ -82,7 +83,7 @@ impl Bench {
         let (input, group) = (Arc::<str>::from(self.topic("in")), Arc::<str>::from(self.topic("in")));
         let outputs = vec![Arc::from(self.topic("out")), Arc::from(self.topic("dead"))];
         let id = format!("{group}.pod-0.0");
-        let committer = TransactionCommitter::new(self.settings.clone(), id, input.clone(), outputs);
+        let committer = TransactionCommitter::new(self.settings.clone(), id, input.clone(), outputs, usize::MAX);
         let settings = WorkerSettings {
             settings: self.settings.clone(),
             topic: input,

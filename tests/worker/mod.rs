@@ -21,6 +21,7 @@ cases! { on_the_development_broker, OnDevelopmentBroker::start() =>
     a_panic_anywhere_is_a_dead_letter_and_everything_else_comes_out_in_order
     a_record_that_the_broker_refuses_is_found_out_and_everything_else_comes_out_once
     no_more_events_are_under_way_than_allowed
+    an_ordered_step_runs_in_the_keys_order_whatever_its_calls_do
     a_serial_stage_has_one_call_a_key_at_a_time
     what_is_held_back_keeps_its_partition_and_no_other
     a_stop_finishes_what_was_taken_in_and_the_next_life_goes_on_there
@@ -92,6 +93,24 @@ fn no_more_events_are_under_way_than_allowed(cluster: impl Cluster) {
     let most = watch.most.load(Acquire);
     assert!((2..=7 * bench::PARTITIONS as usize).contains(&most), "{most} at once");
     assert_order(&bench.out(), 400);
+}
+
+fn an_ordered_step_runs_in_the_keys_order_whatever_its_calls_do(cluster: impl Cluster) {
+    let bench = Bench::new(&cluster, &[]);
+    let script = Script::default();
+    let watch = script.watch.clone();
+    let ordered = |(key, value): &(String, String)| (key.clone(), value.replace("plain", "ordered"));
+    bench.send(&numbered(600, &[]).iter().map(ordered).collect::<Vec<_>>());
+    let run = bench.run(script, 100);
+    bench.wait_for(600);
+    run.stop();
+    assert_order(&bench.out(), 600);
+    assert_order(&watch.ran.lock(), 600);
+    let per_key = |answers: &[(String, String)], key: &str| -> Vec<String> {
+        answers.iter().filter(|(of, _)| of == key).map(|(_, what)| what.clone()).collect()
+    };
+    let (answered, ran) = (watch.answered.lock(), watch.ran.lock());
+    assert_ne!(per_key(&answered, "key-0"), per_key(&ran, "key-0"), "calls of one key did overtake each other");
 }
 
 fn a_serial_stage_has_one_call_a_key_at_a_time(cluster: impl Cluster) {

@@ -1,4 +1,4 @@
-//! A stage that does what its records say: `plain 7`, `slow 7`, `panic-start 7`, `huge 7`, `hold 7`.
+//! A stage that does what its records say: `plain 7`, `slow 7`, `ordered 7`, `panic-start 7`, `huge 7`, `hold 7`.
 
 use std::{
     collections::HashSet,
@@ -33,6 +33,9 @@ pub struct Watch {
     /// Whether two calls of one key were under way at once.
     pub overlapped: AtomicBool,
     pub lifted: AtomicBool,
+    /// Keys and records in the order in which their ordered steps ran, and in which their calls came back.
+    pub ran: Mutex<Vec<(String, String)>>,
+    pub answered: Mutex<Vec<(String, String)>>,
 }
 
 pub struct Script {
@@ -41,7 +44,13 @@ pub struct Script {
 }
 
 pub enum Work {
-    Event { what: String, key: String, called: bool },
+    Event {
+        what: String,
+        key: String,
+        called: bool,
+        /// The ordered step has run.
+        ran: bool,
+    },
     Dead(Box<DeadLetter>),
 }
 
@@ -76,16 +85,41 @@ impl Stage for Script {
         if what.starts_with("hold") && !self.watch.lifted.load(Acquire) {
             return Accept::Hold(Hold::Schema(1));
         }
-        Accept::Work { key: hash_key(key.as_bytes()), work: Work::Event { what, key, called: false } }
+        Accept::Work { key: hash_key(key.as_bytes()), work: Work::Event { what, key, called: false, ran: false } }
     }
 
     fn bury(&mut self, input: &Input<'_>, why: Burial) -> Work {
         Work::Dead(Box::new(self.dead_letters.buried(input, why)))
     }
 
-    fn start(&mut self, work: &mut Work, futures: &mut Vec<BoxFuture<'static, String>>) -> bool {
-        let Work::Event { what, key, called } = work else { return true };
+    fn behind(&self, work: &Work) -> u64 {
+        match work {
+            Work::Event { what, ran, .. } if what.starts_with("ordered") => u64::from(*ran),
+            _ => u64::MAX,
+        }
+    }
+
+    fn start(&mut self, work: &mut Work, ahead: u64, futures: &mut Vec<BoxFuture<'static, String>>) -> bool {
+        let Work::Event { what, key, called, ran } = work else { return true };
         self.panic_in(what, "panic-start");
+        if what.starts_with("ordered") {
+            let answered = (key.clone(), what.clone());
+            if !std::mem::replace(called, true) {
+                let (watch, wait) = (self.watch.clone(), Duration::from_micros(fastrand::u64(..4_000)));
+                futures.push(Box::pin(async move {
+                    tokio::time::sleep(wait).await;
+                    let what = answered.1.clone();
+                    watch.answered.lock().push(answered);
+                    what
+                }));
+                return false;
+            }
+            let is_back = self.watch.answered.lock().contains(&answered);
+            if is_back && ahead & 1 == 1 && !std::mem::replace(ran, true) {
+                self.watch.ran.lock().push(answered);
+            }
+            return *ran;
+        }
         let needs_call = ["slow", "panic-future", "panic-finish"].iter().any(|kind| what.starts_with(kind));
         if !needs_call || std::mem::replace(called, true) {
             return true;
@@ -158,8 +192,8 @@ impl Stage for Serial {
     fn bury(&mut self, input: &Input<'_>, why: Burial) -> Work {
         self.0.bury(input, why)
     }
-    fn start(&mut self, work: &mut Work, futures: &mut Vec<BoxFuture<'static, String>>) -> bool {
-        self.0.start(work, futures)
+    fn start(&mut self, work: &mut Work, ahead: u64, futures: &mut Vec<BoxFuture<'static, String>>) -> bool {
+        self.0.start(work, ahead, futures)
     }
     fn finish(&mut self, work: &mut Work, finished: String) {
         self.0.finish(work, finished);

@@ -1,0 +1,181 @@
+//! The state of one stage: for each partition and table the hot keys, in front of what is durable.
+
+use std::collections::BTreeMap;
+
+use super::Recent;
+
+/// What goes wrong with what is durable.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StateError {
+    /// Free space on the volume, or give the state a larger one; then start again: nothing is lost.
+    #[error("{place}: the volume is full: {message}")]
+    Full { place: String, message: String },
+    /// See the message; the store is only a copy of its changelog topics and may be deleted with the process stopped.
+    #[error("{place}: {message}")]
+    Store { place: String, message: String },
+    /// See the message: the changelog cannot be read.
+    #[error("{0}")]
+    Changelog(String),
+}
+
+/// A changelog's end as far as a store has it: table and the next offset.
+pub type Position = (usize, i64);
+
+/// The durable side of a stage's state: stores, restored from their changelogs.
+pub trait Durable: Send {
+    /// Begins to make a partition's tables equal to their changelogs. Forgets an earlier such request for it.
+    fn open(&mut self, partition: i32);
+
+    /// Whether that is done.
+    fn is_open(&mut self, partition: i32) -> Result<bool, StateError>;
+
+    /// The partition is no longer ours.
+    fn close(&mut self, partition: i32);
+
+    /// What is stored of a key.
+    fn get(&self, partition: i32, table: usize, key: &[u8]) -> Result<Option<Vec<u8>>, StateError>;
+
+    /// Stores committed values (table, key, value) and how far the changelogs are in the store with them: all or nothing.
+    fn apply(
+        &mut self,
+        partition: i32,
+        writes: &[(usize, &[u8], &[u8])],
+        positions: &[Position],
+    ) -> Result<(), StateError>;
+}
+
+/// Values of committed records and changelog ends of one partition, as they are stored together.
+#[derive(Default)]
+struct Share<'a> {
+    writes: Vec<(usize, &'a [u8], &'a [u8])>,
+    positions: Vec<Position>,
+}
+
+/// The state of one stage, by partition, table and key.
+pub struct Keeper<V> {
+    durable: Box<dyn Durable>,
+    tables: usize,
+    /// Bytes that clean values of all partitions may take in memory.
+    budget: usize,
+    partitions: BTreeMap<i32, Vec<Recent<V>>>,
+    fault: Option<StateError>,
+}
+
+impl<V> Keeper<V> {
+    /// State in so many tables. `budget`: bytes of memory for keys in use lately.
+    pub fn new(durable: Box<dyn Durable>, tables: usize, budget: usize) -> Self {
+        Keeper { durable, tables, budget, partitions: BTreeMap::new(), fault: None }
+    }
+
+    /// The partition is ours now, or begins again from what is committed: nothing in memory counts any more.
+    pub fn opening(&mut self, partition: i32) {
+        self.partitions.insert(partition, (0..self.tables).map(|_| Recent::new(0)).collect());
+        self.share_budget();
+        self.durable.open(partition);
+    }
+
+    /// Whether the partition's state is restored.
+    pub fn is_open(&mut self, partition: i32) -> bool {
+        match self.durable.is_open(partition) {
+            Ok(open) => open,
+            Err(error) => {
+                self.fault.get_or_insert(error);
+                false
+            }
+        }
+    }
+
+    /// These are ours still; the others are not.
+    pub fn retain(&mut self, partitions: &[i32]) {
+        let gone: Vec<i32> =
+            self.partitions.keys().copied().filter(|partition| !partitions.contains(partition)).collect();
+        for partition in gone {
+            self.partitions.remove(&partition);
+            self.durable.close(partition);
+        }
+        self.share_budget();
+    }
+
+    fn share_budget(&mut self) {
+        let each = self.budget / (self.partitions.len() * self.tables).max(1);
+        self.partitions.values_mut().flatten().for_each(|recent| recent.set_budget(each));
+    }
+
+    /// The value of a key, read from the store where it is not in memory. `None`: it cannot be had, and
+    /// [`Keeper::fault`] says why; nothing may be committed then.
+    pub fn get(
+        &mut self,
+        partition: i32,
+        table: usize,
+        key: &[u8],
+        decode: impl FnOnce(Option<&[u8]>) -> V,
+    ) -> Option<&mut V> {
+        let recent = self.partitions.get_mut(&partition)?.get_mut(table)?;
+        let durable = &self.durable;
+        let warmed = recent.warm(key, || {
+            let stored = durable.get(partition, table, key)?;
+            let weight = stored.as_ref().map_or(0, Vec::len);
+            Ok((decode(stored.as_deref()), weight))
+        });
+        match warmed {
+            Ok(()) => recent.get_mut(key),
+            Err(error) => {
+                self.fault.get_or_insert(error);
+                None
+            }
+        }
+    }
+
+    /// The value was changed by an event under way; `bytes` is how long it is as written.
+    pub fn wrote(&mut self, partition: i32, table: usize, key: &[u8], bytes: usize) {
+        if let Some(recent) = self.recent(partition, table) {
+            recent.wrote(key, bytes);
+        }
+    }
+
+    /// That write has joined the batch that is being gathered.
+    pub fn released(&mut self, partition: i32, table: usize, key: &[u8]) {
+        if let Some(recent) = self.recent(partition, table) {
+            recent.released(key);
+        }
+    }
+
+    fn recent(&mut self, partition: i32, table: usize) -> Option<&mut Recent<V>> {
+        self.partitions.get_mut(&partition)?.get_mut(table)
+    }
+
+    /// A transaction was committed: stores what it holds of partitions that are ours. `records`: partition, table, key,
+    /// value; `ends`: partition, table and next offset of their changelogs.
+    pub fn committed<'a>(
+        &mut self,
+        records: impl Iterator<Item = (i32, usize, &'a [u8], &'a [u8])>,
+        ends: impl Iterator<Item = (i32, usize, i64)>,
+    ) {
+        let mut shares: BTreeMap<i32, Share<'_>> = BTreeMap::new();
+        for (partition, table, key, value) in records {
+            shares.entry(partition).or_default().writes.push((table, key, value));
+        }
+        for (partition, table, next) in ends {
+            if let Some(share) = shares.get_mut(&partition) {
+                share.positions.push((table, next));
+            }
+        }
+        for (partition, share) in shares {
+            if let Err(error) = self.durable.apply(partition, &share.writes, &share.positions) {
+                self.fault.get_or_insert(error);
+            }
+        }
+        self.partitions.values_mut().flatten().for_each(Recent::committed);
+    }
+
+    /// What makes going on impossible, once.
+    pub fn fault(&mut self) -> Option<StateError> {
+        self.fault.take()
+    }
+
+    /// Keys in memory and about the bytes that they take.
+    pub fn memory(&self) -> (usize, usize) {
+        let recents = || self.partitions.values().flatten();
+        (recents().map(Recent::len).sum(), recents().map(Recent::weight).sum())
+    }
+}
