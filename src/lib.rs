@@ -18,6 +18,7 @@
 //! - [`policy`]: quota, breaker, retry, cache: the stack in front of a service
 //! - [`service`]: what agents call: HubSpot, any HTTP API
 //! - [`agent`]: one file per type
+//! - [`state`]: what is known of each key, on the local disk
 //! - [`engine`]: ledger, order, DAG, commit: state machines without I/O or clocks
 //! - [`kafka`]: the only home of rdkafka
 //! - [`worker`]: the shell around the engine: one consumer and its producer
@@ -43,5 +44,6 @@ pub mod policy;
 pub mod secret;
 pub mod service;
 pub mod stage;
+pub mod state;
 pub mod topology;
 pub mod worker;
