@@ -185,6 +185,7 @@ fn lock(folder: &Path) -> Result<File, StoreError> {
 }
 
 fn open(path: &Path, limits: Limits) -> Result<Database, StoreError> {
+    no_strangers(&path.join("keyspaces"))?;
     guarded(path, || {
         Database::builder(path)
             .cache_size(limits.cache_bytes)
@@ -193,6 +194,19 @@ fn open(path: &Path, limits: Limits) -> Result<Database, StoreError> {
             .max_cached_files(Some(OPEN_FILES))
             .open()
     })
+}
+
+/// Anything but numbered folders among its own ends the database, and the process with it.
+fn no_strangers(keyspaces: &Path) -> Result<(), StoreError> {
+    let Ok(entries) = fs::read_dir(keyspaces) else { return Ok(()) };
+    let strange = |entry: &fs::DirEntry| entry.file_name().to_str().is_none_or(|name| name.parse::<u64>().is_err());
+    match entries.flatten().find(strange) {
+        None => Ok(()),
+        Some(entry) => {
+            let message = format!("{} does not belong there", entry.path().display());
+            Err(StoreError::Corrupt { path: keyspaces.to_owned(), message })
+        }
+    }
 }
 
 /// Deletes what cannot be read: the changelog holds it all.

@@ -119,7 +119,7 @@ fn a_stray_folder_costs_a_rebuild_at_most() {
     let folder = TempDir::new().unwrap();
     let keys = filled(folder.path());
     fs::create_dir(folder.path().join("v1/keyspaces/lost+found")).unwrap();
-    judge(folder.path(), keys, "a stray folder");
+    assert_eq!(judge(folder.path(), keys, "a stray folder"), "rebuilt");
 }
 
 #[test]
