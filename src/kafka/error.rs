@@ -20,7 +20,7 @@ pub enum KafkaError {
     NoCommittedOffset { group: String, topic: String, partition: i32 },
     /// The stage's state cannot be read or written; the message says where and what to do. Nothing is lost: what is
     /// committed lies in the changelog topics.
-    #[error("HW508 state: {0}")]
+    #[error("{0}")]
     State(String),
     /// Another process runs under the same transactional id. Give each pod a stable name of its own (HEADWATER_POD).
     #[error("HW501 another process uses the transactional id {0}: is HEADWATER_POD the same in two places?")]

@@ -23,7 +23,7 @@ use crate::{
     },
     service::{ServiceError, Services},
     stage::{
-        Admission, ControlGate, DeadLetters, Decide, Dedup, Deliver, Enrich, Front, Intake, Lookups, Memory, ReadControl,
+        Admission, ChangelogTable, Changelogs, ControlGate, DeadLetters, Decide, Dedup, Deliver, Enrich, Front, Intake, Lookups, Memory, ReadControl,
         Withheld,
     },
     state::{Durable, Keeper, StateError},
@@ -86,7 +86,7 @@ pub enum RunError {
     #[error("--stages: there is no stage {0:?}; there are {1}")]
     NoSuchStage(String, String),
     /// See the state's error.
-    #[error("HW508 state: {0}")]
+    #[error(transparent)]
     State(#[from] StateError),
     #[error("no thread: {0}")]
     Thread(#[from] std::io::Error),

@@ -9,6 +9,7 @@
 //!
 //! Each implements [`crate::worker::Stage`]: the worker brings records and takes outputs, the step says what they mean.
 
+mod changelogs;
 mod control;
 mod dead_letters;
 mod decide;
@@ -19,6 +20,7 @@ mod intake;
 mod lookups;
 mod memory;
 
+pub use changelogs::{ChangelogTable, Changelogs};
 pub use control::{ControlGate, ControlState, ReadControl};
 pub use dead_letters::DeadLetters;
 pub use decide::{Decide, Decided, Withheld};

@@ -2,24 +2,21 @@
 
 use std::collections::BTreeMap;
 
-use super::Recent;
+use super::{Recent, StoreError};
 
-/// What goes wrong with what is durable.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+/// What goes wrong with what is durable. Nothing is lost: what is committed lies in the changelogs.
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum StateError {
-    /// Free space on the volume, or give the state a larger one; then start again: nothing is lost.
-    #[error("{place}: the volume is full: {message}")]
-    Full { place: String, message: String },
-    /// See the message; the store is only a copy of its changelog topics and may be deleted with the process stopped.
-    #[error("{place}: {message}")]
-    Store { place: String, message: String },
-    /// See the message: the changelog cannot be read.
-    #[error("{0}")]
+    /// See the store's error.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The message says why a changelog cannot be read.
+    #[error("HW508 {0}")]
     Changelog(String),
 }
 
 /// A changelog's end as far as a store has it: table and the next offset.
-pub type Position = (usize, i64);
+pub type End = (usize, i64);
 
 /// The durable side of a stage's state: stores, restored from their changelogs.
 pub trait Durable: Send {
@@ -40,7 +37,7 @@ pub trait Durable: Send {
         &mut self,
         partition: i32,
         writes: &[(usize, &[u8], &[u8])],
-        positions: &[Position],
+        ends: &[End],
     ) -> Result<(), StateError>;
 }
 
@@ -48,7 +45,7 @@ pub trait Durable: Send {
 #[derive(Default)]
 struct Share<'a> {
     writes: Vec<(usize, &'a [u8], &'a [u8])>,
-    positions: Vec<Position>,
+    ends: Vec<End>,
 }
 
 /// The state of one stage, by partition, table and key.
@@ -157,11 +154,11 @@ impl<V> Keeper<V> {
         }
         for (partition, table, next) in ends {
             if let Some(share) = shares.get_mut(&partition) {
-                share.positions.push((table, next));
+                share.ends.push((table, next));
             }
         }
         for (partition, share) in shares {
-            if let Err(error) = self.durable.apply(partition, &share.writes, &share.positions) {
+            if let Err(error) = self.durable.apply(partition, &share.writes, &share.ends) {
                 self.fault.get_or_insert(error);
             }
         }

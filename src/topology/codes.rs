@@ -65,7 +65,7 @@ codes! {
     HW505 "not in this version"
     HW506 "a variable is not set"
     HW507 "the schema registry cannot be used"
-    HW508 "a stage's state cannot be read or written"
+    HW508 "the local store cannot be used"
     HW601 "record cannot be decoded"
     HW602 "record breaks the schema's rules"
     HW603 "record has no key"

@@ -286,7 +286,7 @@ pub struct TriggerSpec {
     pub campaign: Arc<str>,
     pub when: Condition,
     pub consent: Option<Arc<str>>,
-    /// `run` refuses it in this version.
+    /// At most once per person in so long, by event time.
     pub cooldown: Option<Duration>,
     pub expires: Option<Duration>,
     /// Indexes into `Topology::destinations`.

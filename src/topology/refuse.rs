@@ -48,14 +48,6 @@ pub fn plan_refusals(topology: &Topology) -> Vec<Diagnostic> {
             _ => {}
         }
     }
-    for trigger in &topology.triggers {
-        if trigger.cooldown.is_some() {
-            refuse(
-                format!("trigger \"{}\": cooldown", trigger.campaign),
-                "Take cooldown away; it comes with keyed state",
-            );
-        }
-    }
     for (index, destination) in topology.destinations.iter().enumerate() {
         let used = topology.triggers.iter().any(|trigger| trigger.destinations.contains(&index));
         if let DestinationKind::Later { kind } = &destination.kind
