@@ -180,7 +180,98 @@ fn trigger_id(campaign: &str, destination: &str, event_id: &str) -> Arc<str> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::{
+        event::{Event, Origin},
+        expr::Condition,
+    };
+
+    fn decide(cooldown: Option<u64>) -> Decide {
+        let campaign = |campaign: &str, cooldown| TriggerSpec {
+            campaign: campaign.into(),
+            when: Condition::compile("1 == 1", &Nothing).unwrap(),
+            consent: None,
+            cooldown,
+            expires: None,
+            destinations: vec![0],
+            payload: Vec::new(),
+        };
+        Decide {
+            triggers: vec![campaign("win-back", cooldown.map(Duration::from_millis))],
+            destinations: vec!["hook".into()],
+            agent_names: Vec::new(),
+        }
+    }
+
+    struct Nothing;
+
+    impl crate::expr::Scope for Nothing {
+        fn resolve(&self, _: &str) -> Option<(crate::event::Path, crate::event::Type)> {
+            None
+        }
+    }
+
+    fn at(offset: i64, time_ms: i64) -> Record {
+        let event = Event { occurred_at_ms: time_ms, ..Event::default() };
+        let origin = Origin { events_tag: 7, events_offset: offset, ..Origin::default() };
+        Record { event, origin, received_at_ms: i64::MAX, ..Record::default() }
+    }
+
+    /// How many triggers fire, and whether there is something to write.
+    fn run(decide: &Decide, person: &mut Decided, record: &Record) -> (usize, bool) {
+        let mut fired = 0;
+        let count = |_| {
+            fired += 1;
+            Ok::<_, std::convert::Infallible>(())
+        };
+        let changed = decide.decide(record, person, &Withheld::default(), count).unwrap();
+        (fired, changed)
+    }
+
+    #[test]
+    fn a_campaign_rests_for_its_cooldown_in_event_time() {
+        let (decide, mut person) = (decide(Some(1_000)), Decided::default());
+        assert_eq!(run(&decide, &mut person, &at(1, 5_000)), (1, true));
+        assert_eq!(run(&decide, &mut person, &at(2, 5_999)), (0, true));
+        assert_eq!(run(&decide, &mut person, &at(3, 4_100)), (0, true), "late, and as near");
+        assert_eq!(run(&decide, &mut person, &at(4, 6_000)), (1, true));
+        assert_eq!(run(&decide, &mut person, &at(5, 6_500)), (0, true));
+    }
+
+    #[test]
+    fn a_repeat_fires_nothing_unless_it_is_asked_to() {
+        let (decide, mut person) = (decide(Some(1_000)), Decided::default());
+        assert_eq!(run(&decide, &mut person, &at(5, 5_000)), (1, true));
+        assert_eq!(run(&decide, &mut person, &at(5, 5_000)), (0, false), "the group was reset");
+        assert_eq!(run(&decide, &mut person, &at(4, 99_000)), (0, false));
+        assert_eq!(run(&decide, &mut person, &Record { repeat: true, ..at(9, 99_000) }), (0, false), "marked by intake");
+        let refire = Record { repeat: true, refire: true, ..at(9, 5_000) };
+        assert_eq!(run(&decide, &mut person, &refire), (1, false), "whatever the cooldown says");
+        assert_eq!(run(&decide, &mut person, &at(6, 99_000)), (1, true));
+    }
+
+    #[test]
+    fn what_is_remembered_is_read_again_and_holds_no_campaign_that_has_gone() {
+        let (with, mut person) = (decide(Some(1_000)), Decided::default());
+        run(&with, &mut person, &at(1, 5_000));
+        let written = person.encode();
+        assert_eq!(written, br#"{"at":{"tag":7,"offset":1},"fired":{"win-back":5000}}"#);
+        let mut read = Decided::decode(Some(&written));
+        assert_eq!(read, person);
+        assert_eq!(run(&with, &mut read, &at(2, 5_500)), (0, true));
+        run(&decide(None), &mut read, &at(3, 5_600));
+        assert_eq!(read.encode(), br#"{"at":{"tag":7,"offset":3}}"#);
+        assert_eq!(Decided::decode(Some(b"not JSON")), Decided::default());
+    }
+
+    #[test]
+    fn a_trigger_that_could_not_be_written_leaves_no_trace() {
+        let (decide, mut person) = (decide(Some(1_000)), Decided::default());
+        assert_eq!(decide.decide(&at(1, 5_000), &mut person, &Withheld::default(), |_| Err("too large")), Err("too large"));
+        assert_eq!(person, Decided::default());
+    }
 
     #[test]
     fn a_triggers_id_is_the_same_for_the_same_and_differs_for_every_other() {

@@ -192,3 +192,87 @@ pub(super) fn store<V>(
     let ends = written.iter().filter_map(|end| Some((end.partition, table(end.topic)?, end.next)));
     keeper.committed(records, ends);
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::Ordering::Relaxed;
+
+    use super::*;
+    use crate::{
+        event::{Event, Origin},
+        kafka::Headers,
+        state::fake::Fake,
+    };
+
+    const HOUR: i64 = 3_600_000;
+
+    struct World {
+        dedup: Dedup,
+        stats: Arc<Stats>,
+    }
+
+    fn world() -> World {
+        let stats = Arc::new(Stats::default());
+        let mut dedup = Dedup::new(Box::new(Fake::default()), 24 * HOUR, 2, stats.clone());
+        dedup.opening(0);
+        World { dedup, stats }
+    }
+
+    impl World {
+        /// What becomes of an event: `new`, `repeat`, `duplicate`, and what it leaves behind.
+        fn see(&mut self, id: &str, offset: i64, at: i64, headers: &[(&str, &str)]) -> (&'static str, usize) {
+            let headers: Vec<_> =
+                headers.iter().map(|(key, value)| ((*key).to_owned(), value.as_bytes().to_vec())).collect();
+            let input = Input {
+                topic: "raw",
+                partition: 0,
+                offset,
+                timestamp_ms: Some(at),
+                key: None,
+                value: None,
+                headers: Headers::Kept(&headers),
+            };
+            let event = Event { id: id.into(), ..Event::default() };
+            let origin = Origin { tag: 7, offset, ..Origin::default() };
+            let mut record = Record { event, origin, ..Record::default() };
+            match self.dedup.judge(&input, &mut record) {
+                Judged::Duplicate => ("duplicate", 0),
+                Judged::Event(seen) if record.refire => ("refire", seen.len()),
+                Judged::Event(seen) if record.repeat => ("repeat", seen.len()),
+                Judged::Event(seen) => ("new", seen.len()),
+                Judged::Unknown => ("unknown", 0),
+            }
+        }
+    }
+
+    #[test]
+    fn the_same_id_elsewhere_is_a_duplicate_and_here_a_repeat() {
+        let mut world = world();
+        assert_eq!(world.see("a", 1, 0, &[]), ("new", 1));
+        assert_eq!(world.see("b", 2, 0, &[]), ("new", 1));
+        assert_eq!(world.see("a", 3, HOUR, &[]), ("duplicate", 0));
+        assert_eq!(world.see("a", 1, 0, &[]), ("repeat", 0), "the group was reset");
+        assert_eq!(world.see("a", 3, HOUR, &[]), ("duplicate", 0));
+        let count = |counter: &std::sync::atomic::AtomicU64| counter.load(Relaxed);
+        assert_eq!((count(&world.stats.duplicates), count(&world.stats.repeats)), (2, 1));
+    }
+
+    #[test]
+    fn beyond_the_window_an_id_is_new_again() {
+        let mut world = world();
+        assert_eq!(world.see("a", 1, 0, &[]), ("new", 1));
+        assert_eq!(world.see("a", 2, 24 * HOUR, &[]), ("duplicate", 0));
+        assert_eq!(world.see("a", 3, 24 * HOUR + 1, &[]), ("new", 1));
+    }
+
+    #[test]
+    fn a_replay_is_checked_within_itself_and_repeats_what_went_through() {
+        let mut world = world();
+        assert_eq!(world.see("a", 1, 0, &[]), ("new", 1));
+        assert_eq!(world.see("a", 10, HOUR, &[(REPLAY, "r1")]), ("repeat", 1), "its own mark only");
+        assert_eq!(world.see("a", 11, HOUR, &[(REPLAY, "r1")]), ("duplicate", 0));
+        assert_eq!(world.see("a", 12, HOUR, &[(REPLAY, "r2"), (REFIRE, "")]), ("refire", 1));
+        assert_eq!(world.see("never seen", 13, HOUR, &[(REPLAY, "r1")]), ("new", 2), "it never went through");
+        assert_eq!(world.see("never seen", 14, HOUR, &[]), ("duplicate", 0), "now it has");
+    }
+}

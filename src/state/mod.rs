@@ -13,6 +13,8 @@
 //! read before intake opens.
 
 mod error;
+#[cfg(test)]
+pub mod fake;
 mod keeper;
 mod layout;
 mod partition;

@@ -3,6 +3,7 @@
 
 mod crash;
 mod damage;
+mod protocol;
 
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 

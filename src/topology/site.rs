@@ -83,8 +83,8 @@ impl Sites {
 /// Why an agent may end without fields; `None` when it cannot.
 fn why_absent(agent: &AgentSpec) -> Option<&'static str> {
     let calls = match &agent.kind {
-        AgentKind::Function { .. } => true,
-        AgentKind::Later { kind } => matches!(&**kind, "function (unbound)" | "local_llm" | "attribution"),
+        AgentKind::Function { .. } | AgentKind::LocalLlm(_) | AgentKind::Attribution(_) => true,
+        AgentKind::Later { kind } => &**kind == "function (unbound)",
         _ => false,
     };
     let caches = agent.fallback.contains(&Fallback::Cache);
