@@ -89,7 +89,7 @@ pub struct World {
     /// What the topology's author should know.
     pub warnings: Vec<Diagnostic>,
     pub pipeline: Pipeline,
-    places: tempdir::Scratch,
+    scratch: Scratch,
 }
 
 impl World {
@@ -101,8 +101,10 @@ impl World {
         let crm = Crm::start(Some(options.crm_port), options.crm.clone()).await?;
         let intent = Intent::start(Some(options.intent_port)).await?;
         let receiver = Receiver::start(Some(options.receiver_port), &Secret::new(HOOK_SECRET)).await?;
-        let places = tempdir::Scratch::with("places.mmdb", PLACES)?;
-        let variables = variables(&crm, &intent, &receiver, &places.file);
+        let scratch = Scratch::new()?;
+        let places = scratch.folder.join("places.mmdb");
+        std::fs::write(&places, PLACES)?;
+        let variables = variables(&crm, &intent, &receiver, &places);
         let options_of_load = LoadOptions {
             variables: Variables::required(variables),
             bind_unbound_to: Some(crm.url()),
@@ -118,21 +120,22 @@ impl World {
                 ("HEADWATER_BOOTSTRAP_SERVERS".to_owned(), broker.address().to_string()),
                 ("HEADWATER_SCHEMA_REGISTRY_URL".to_owned(), registry.url()),
                 ("HEADWATER_POD".to_owned(), "dev-0".to_owned()),
+                ("HEADWATER_STATE_DIR".to_owned(), scratch.folder.join("state").display().to_string()),
             ],
             None,
         )?;
         deploy(&topology, &settings, options.partitions).await?;
         let pipeline = start(&topology, &settings, &RunOptions::default()).await?;
-        Ok(World { broker, registry, crm, intent, receiver, settings, topology, warnings, pipeline, places })
+        Ok(World { broker, registry, crm, intent, receiver, settings, topology, warnings, pipeline, scratch })
     }
 
     /// Stops the stages, then what they talk to.
     pub async fn shutdown(self) {
-        let World { pipeline, broker, registry, places, .. } = self;
+        let World { pipeline, broker, registry, scratch, .. } = self;
         let _ = tokio::task::spawn_blocking(move || pipeline.join()).await;
         registry.shutdown().await;
         broker.shutdown().await;
-        drop(places);
+        drop(scratch);
     }
 }
 
@@ -169,27 +172,23 @@ fn variables(crm: &Crm, intent: &Intent, receiver: &Receiver, places: &std::path
     variables
 }
 
-mod tempdir {
-    use super::{PathBuf, io};
+/// A folder in the system's temporary one that goes with its owner.
+struct Scratch {
+    folder: PathBuf,
+}
 
-    /// A file in the system's temporary folder that goes with its owner.
-    pub struct Scratch {
-        pub file: PathBuf,
+impl Scratch {
+    fn new() -> io::Result<Self> {
+        let name = format!("headwater-{}-{:x}", std::process::id(), fastrand::u64(..));
+        let folder = std::env::temp_dir().join(name);
+        std::fs::create_dir(&folder)?;
+        Ok(Scratch { folder })
     }
+}
 
-    impl Scratch {
-        pub fn with(name: &str, content: &[u8]) -> io::Result<Self> {
-            let file =
-                std::env::temp_dir().join(format!("headwater-{}-{:x}-{name}", std::process::id(), fastrand::u64(..)));
-            std::fs::write(&file, content)?;
-            Ok(Scratch { file })
-        }
-    }
-
-    impl Drop for Scratch {
-        fn drop(&mut self) {
-            // The system clears its temporary folder where this fails.
-            let _ = std::fs::remove_file(&self.file);
-        }
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // The system clears its temporary folder where this fails.
+        let _ = std::fs::remove_dir_all(&self.folder);
     }
 }

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use super::tables::{self, Table};
+use super::tables;
 use crate::{
     agent::{Agent, AgentError},
     codec::{
@@ -23,19 +23,15 @@ use crate::{
     },
     service::{ServiceError, Services},
     stage::{
-        Admission, ChangelogTable, Changelogs, ControlGate, DeadLetters, Decide, Dedup, Deliver, Enrich, Front, Intake, Lookups, Memory, ReadControl,
-        Withheld,
+        Admission, ControlGate, DeadLetters, Decide, Deliver, Enrich, Front, Intake, Lookups, ReadControl, Withheld,
     },
-    state::{Durable, Keeper, StateError},
+    state::StateError,
     topology::{AgentKind, Fallback, StageSpec, Topology},
     worker::{Committer, Control, OffsetCommitter, Stage, Stats, TransactionCommitter, Worker, WorkerSettings},
 };
 
 /// A record of ours above this many bytes is a dead letter: Kafka's usual limit of 1 MiB, less the batch's own head.
 const MAX_RECORD_BYTES: usize = 1024 * 1024 - 4096;
-
-/// Memory for keys in use lately, for each stage that keeps state, in bytes.
-const STATE_MEMORY: usize = 64 << 20;
 
 /// How to run.
 #[derive(Debug, Clone)]
@@ -165,46 +161,6 @@ impl Assembly<'_> {
 
     pub fn wants(&self, name: &str) -> bool {
         self.options.stages.as_ref().is_none_or(|stages| stages.iter().any(|stage| stage == name))
-    }
-
-    /// The durable side of these tables of a stage's worker.
-    fn durable(&self, stage: &str, tables: &[Table]) -> Result<Box<dyn Durable>, RunError> {
-        let folder = self.settings.state_dir.join(&*self.topology.name).join(&self.settings.pod).join(stage);
-        let tables = tables.iter().map(|table| ChangelogTable {
-            name: table.name.as_str().into(),
-            topic: table.topic.as_str().into(),
-            window: table.window,
-        });
-        Ok(Box::new(Changelogs::open(self.settings, &folder, tables.collect())?))
-    }
-
-    /// The duplicate check of the stage that reads the raw topic, where a window is declared.
-    fn dedup(&self, topic: usize, stats: &Arc<Stats>) -> Result<Option<Dedup>, RunError> {
-        let (Some(table), Some(window)) = (tables::of_intake(self.topology), self.topology.source.dedup) else {
-            return Ok(None);
-        };
-        let durable = self.durable("dedup", &[table])?;
-        let window_ms = i64::try_from(window.as_millis()).unwrap_or(i64::MAX);
-        Ok(Some(Dedup::new(durable, window_ms, topic, stats.clone())))
-    }
-
-    /// What the stage remembers, where any of its agents or decide does.
-    fn memory(&self, spec: &StageSpec, tables: &[Table], stats: &Arc<Stats>) -> Result<Option<Memory>, RunError> {
-        if tables.is_empty() {
-            return Ok(None);
-        }
-        let table = |name: &str| tables.iter().position(|table| table.name == name);
-        let of_agent = |agent: &usize| {
-            let agent = &self.topology.agents[*agent];
-            table(&agent.name).filter(|_| agent.kind.keeps_state())
-        };
-        Ok(Some(Memory {
-            keeper: Keeper::new(self.durable(&spec.name, tables)?, tables.len(), STATE_MEMORY),
-            tables: spec.agents.iter().map(of_agent).collect(),
-            decide: table("decide"),
-            first_topic: Enrich::STATE_FROM,
-            stats: stats.clone(),
-        }))
     }
 
     /// The id under which a topic's subject holds this schema.

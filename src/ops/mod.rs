@@ -8,6 +8,7 @@ mod plan;
 mod render;
 mod run;
 mod schema_diff;
+mod stateful;
 mod tables;
 mod topic_settings;
 #[cfg(test)]

@@ -9,7 +9,6 @@
 //!
 //! Each implements [`crate::worker::Stage`]: the worker brings records and takes outputs, the step says what they mean.
 
-mod changelogs;
 mod control;
 mod dead_letters;
 mod decide;
@@ -17,10 +16,10 @@ mod dedup;
 mod deliver;
 mod enrich;
 mod intake;
+mod local_state;
 mod lookups;
 mod memory;
 
-pub use changelogs::{ChangelogTable, Changelogs};
 pub use control::{ControlGate, ControlState, ReadControl};
 pub use dead_letters::DeadLetters;
 pub use decide::{Decide, Decided, Withheld};
@@ -28,6 +27,7 @@ pub use dedup::{Dedup, REFIRE, REPLAY};
 pub use deliver::Deliver;
 pub use enrich::{Enrich, Front};
 pub use intake::{Admission, Intake};
+pub use local_state::{LocalState, StateTable};
 pub use lookups::Lookups;
 pub use memory::{Left, Memory};
 

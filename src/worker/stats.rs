@@ -32,6 +32,8 @@ pub struct Stats {
     pub repeats: AtomicU64,
     /// States of keys that could not be read and began anew.
     pub unreadable_states: AtomicU64,
+    /// Bytes that the local stores take of the disk.
+    pub state_disk_bytes: AtomicU64,
     /// From begin to commit.
     pub commit_time: Histogram,
     /// From fetched to committed.

@@ -85,7 +85,7 @@ pub struct Site {
     pub name: String,
     pub raw: String,
     file: PathBuf,
-    _folder: TempDir,
+    folder: TempDir,
     pub crm: Crm,
     intent: Intent,
     pub receiver: Receiver,
@@ -124,7 +124,7 @@ impl Site {
                 name,
                 raw,
                 file,
-                _folder: folder,
+                folder,
                 crm: Crm::start(None, options).await.expect("a CRM"),
                 intent: Intent::start(None).await.expect("an intent provider"),
                 receiver: Receiver::start(None, &Secret::new(HOOK_SECRET)).await.expect("a receiver"),
@@ -141,6 +141,7 @@ impl Site {
             ("HEADWATER_BOOTSTRAP_SERVERS", self.bootstrap.clone()),
             ("HEADWATER_SCHEMA_REGISTRY_URL", self.registry_url.clone()),
             ("HEADWATER_POD", "pod-0".to_owned()),
+            ("HEADWATER_STATE_DIR", self.state_dir().display().to_string()),
             ("HUBSPOT_URL", self.crm.url()),
             ("HUBSPOT_TOKEN", "demo".to_owned()),
             ("INTENT_URL", self.intent.url()),
@@ -152,6 +153,11 @@ impl Site {
         .into_iter()
         .map(|(name, value)| (name.to_owned(), value))
         .collect()
+    }
+
+    /// Where the pods' local stores lie.
+    pub fn state_dir(&self) -> PathBuf {
+        self.folder.path().join("state")
     }
 
     /// Runs a command on the topology to its end.

@@ -1,0 +1,62 @@
+//! The state of a run's stages: which tables each keeps, where their local copies lie.
+
+use std::sync::Arc;
+
+use super::{
+    assemble::{Assembly, RunError},
+    tables::{self, Table},
+};
+use crate::{
+    stage::{Dedup, Enrich, LocalState, Memory, StateTable},
+    state::{Durable, Keeper},
+    topology::StageSpec,
+    worker::{Stage, Stats},
+};
+
+/// Memory for keys in use lately, for each stage that keeps state, in bytes.
+const STATE_MEMORY: usize = 64 << 20;
+
+impl Assembly<'_> {
+    /// The durable side of these tables of a stage's worker.
+    fn durable(&self, stage: &str, tables: &[Table], stats: &Arc<Stats>) -> Result<Box<dyn Durable>, RunError> {
+        let folder = self.settings.state_dir.join(&*self.topology.name).join(&self.settings.pod).join(stage);
+        let tables: Vec<StateTable> = tables
+            .iter()
+            .map(|table| StateTable {
+                name: table.name.as_str().into(),
+                topic: table.topic.as_str().into(),
+                window: table.window,
+            })
+            .collect();
+        Ok(Box::new(LocalState::open(self.settings, &folder, &tables, stats.clone())?))
+    }
+
+    /// The duplicate check of the stage that reads the raw topic, where a window is declared.
+    pub fn dedup(&self, topic: usize, stats: &Arc<Stats>) -> Result<Option<Dedup>, RunError> {
+        let (Some(table), Some(window)) = (tables::of_intake(self.topology), self.topology.source.dedup) else {
+            return Ok(None);
+        };
+        let durable = self.durable("dedup", &[table], stats)?;
+        let window_ms = i64::try_from(window.as_millis()).unwrap_or(i64::MAX);
+        Ok(Some(Dedup::new(durable, window_ms, topic, stats.clone())))
+    }
+
+    /// What the stage remembers, where any of its agents or decide does.
+    pub fn memory(&self, spec: &StageSpec, tables: &[Table], stats: &Arc<Stats>) -> Result<Option<Memory>, RunError> {
+        if tables.is_empty() {
+            return Ok(None);
+        }
+        let table = |name: &str| tables.iter().position(|table| table.name == name);
+        let of_agent = |agent: &usize| {
+            let agent = &self.topology.agents[*agent];
+            table(&agent.name).filter(|_| agent.kind.keeps_state())
+        };
+        Ok(Some(Memory {
+            keeper: Keeper::new(self.durable(&spec.name, tables, stats)?, tables.len(), STATE_MEMORY),
+            tables: spec.agents.iter().map(of_agent).collect(),
+            decide: table("decide"),
+            first_topic: Enrich::STATE_FROM,
+            stats: stats.clone(),
+        }))
+    }
+}
