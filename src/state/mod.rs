@@ -10,6 +10,7 @@
 mod error;
 mod layout;
 mod partition;
+mod progress;
 mod restore;
 mod store;
 #[cfg(test)]
@@ -17,5 +18,6 @@ mod tests;
 
 pub use error::StoreError;
 pub use partition::{Entry, Mark, PartitionStore, Position, Swept, Write};
+pub use progress::Progress;
 pub use restore::{LogBounds, Plan, Rebuild, plan};
 pub use store::{Limits, Store, Usage};
