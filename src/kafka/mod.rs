@@ -8,6 +8,7 @@ mod input;
 mod producer;
 mod raw;
 mod rebalance;
+mod restore;
 pub mod sample;
 mod settings;
 
@@ -18,4 +19,5 @@ pub use producer::{DeadLetterProducer, Refusal, TransactionOutcome, Transactor, 
 pub use raw::GroupMember;
 pub use rdkafka::{consumer::ConsumerGroupMetadata as GroupMetadata, error::KafkaError as RdError};
 pub use rebalance::{Assignment, Change, CommitGate};
+pub use restore::{Changelog, DELETE_RETENTION_MS, RestoreError, Restorer};
 pub use settings::client_config;

@@ -340,7 +340,8 @@ fn written(batch: &Batch, offsets: &[(usize, i64)]) -> Vec<Written> {
         let end = ends.entry(places[*index]).or_insert(Some(0));
         *end = end.filter(|_| *offset >= 0).map(|end| end.max(offset + 1));
     }
-    let known = ends.into_iter().filter_map(|((topic, partition), next)| Some(Written { topic, partition, next: next? }));
+    let known =
+        ends.into_iter().filter_map(|((topic, partition), next)| Some(Written { topic, partition, next: next? }));
     known.collect()
 }
 

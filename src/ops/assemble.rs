@@ -120,7 +120,8 @@ pub(super) async fn partitions(topology: &Topology, settings: &Settings) -> Resu
         topics[0] = topology.source.topic.to_string();
     }
     let ids = tables::of_intake(topology).filter(|_| !topology.source.keyed).map(|table| table.topic);
-    topics.extend(tables::of(topology).into_iter().map(|table| table.topic).filter(|topic| Some(topic) != ids.as_ref()));
+    topics
+        .extend(tables::of(topology).into_iter().map(|table| table.topic).filter(|topic| Some(topic) != ids.as_ref()));
     let admin = Admin::new(settings)?;
     let found = admin.topics(&topics).await?;
     let counted = topics.into_iter().map(|topic| (found.get(&topic).map(|state| state.partitions), topic));

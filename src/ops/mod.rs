@@ -10,9 +10,9 @@ mod run;
 mod schema_diff;
 mod stateful;
 mod tables;
-mod topic_settings;
 #[cfg(test)]
 mod tests;
+mod topic_settings;
 
 pub use apply::apply;
 pub use assemble::{RunError, RunOptions, Running};

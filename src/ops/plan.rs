@@ -168,10 +168,7 @@ impl Plan {
     /// between intake and delivery have the same number, for life.
     fn partitions(&mut self, deployment: &Deployment, observed: &Observed, options: &Options) -> i32 {
         let counted = |topic: &&Topic| {
-            matches!(
-                topic.role,
-                Role::Internal | Role::Enriched | Role::Triggers | Role::State { of_raw: false, .. }
-            )
+            matches!(topic.role, Role::Internal | Role::Enriched | Role::Triggers | Role::State { of_raw: false, .. })
                 || (topic.role == Role::Raw && deployment.keyed)
         };
         let existing: Vec<_> = deployment

@@ -78,8 +78,8 @@ pub(super) fn judge(topic: &Topic, config: &BTreeMap<String, String>) -> Judged 
         _ => None,
     };
     let max = config.get("max.message.bytes").and_then(|bytes| bytes.parse::<u64>().ok());
-    let note = max.filter(|bytes| topic.role != Role::Control && *bytes < LEAST_MESSAGE_BYTES).map(|bytes| {
-        format!("{name} takes messages up to {bytes} bytes only; larger records become dead letters")
-    });
+    let note = max
+        .filter(|bytes| topic.role != Role::Control && *bytes < LEAST_MESSAGE_BYTES)
+        .map(|bytes| format!("{name} takes messages up to {bytes} bytes only; larger records become dead letters"));
     Judged { refusal, note }
 }

@@ -2,7 +2,7 @@
 //!
 //! Quota, breaker and backoff are pure state machines given time; `stack`, `line` and `outbox` are the thin asynchronous shell.
 
-mod backoff;
+pub mod backoff;
 mod breaker;
 mod cache;
 mod call;

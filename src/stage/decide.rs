@@ -246,7 +246,11 @@ mod tests {
         assert_eq!(run(&decide, &mut person, &at(5, 5_000)), (1, true));
         assert_eq!(run(&decide, &mut person, &at(5, 5_000)), (0, false), "the group was reset");
         assert_eq!(run(&decide, &mut person, &at(4, 99_000)), (0, false));
-        assert_eq!(run(&decide, &mut person, &Record { repeat: true, ..at(9, 99_000) }), (0, false), "marked by intake");
+        assert_eq!(
+            run(&decide, &mut person, &Record { repeat: true, ..at(9, 99_000) }),
+            (0, false),
+            "marked by intake"
+        );
         let refire = Record { repeat: true, refire: true, ..at(9, 5_000) };
         assert_eq!(run(&decide, &mut person, &refire), (1, false), "whatever the cooldown says");
         assert_eq!(run(&decide, &mut person, &at(6, 99_000)), (1, true));
@@ -269,7 +273,10 @@ mod tests {
     #[test]
     fn a_trigger_that_could_not_be_written_leaves_no_trace() {
         let (decide, mut person) = (decide(Some(1_000)), Decided::default());
-        assert_eq!(decide.decide(&at(1, 5_000), &mut person, &Withheld::default(), |_| Err("too large")), Err("too large"));
+        assert_eq!(
+            decide.decide(&at(1, 5_000), &mut person, &Withheld::default(), |_| Err("too large")),
+            Err("too large")
+        );
         assert_eq!(person, Decided::default());
     }
 

@@ -134,12 +134,7 @@ impl Stage for Enrich {
         }
     }
 
-    fn start(
-        &mut self,
-        work: &mut Work,
-        ahead: u64,
-        futures: &mut Vec<BoxFuture<'static, Self::Finished>>,
-    ) -> bool {
+    fn start(&mut self, work: &mut Work, ahead: u64, futures: &mut Vec<BoxFuture<'static, Self::Finished>>) -> bool {
         let Work::Record(flight) = work else { return true };
         loop {
             while let Some(index) = self.dag.start_next(&mut flight.progress) {
@@ -204,7 +199,18 @@ impl Stage for Enrich {
     fn release(&mut self, input: &Input<'_>, work: &mut Work, outputs: &mut Outputs) -> Result<(), Burial> {
         let source = (input.partition, input.offset);
         let unencodable = |error: crate::engine::PushError<_>| Burial::Unencodable(error.to_string());
-        let Enrich { encoder, max_bytes, dead_letters, decide, copies, agent_names, topology_version, memory, withheld, .. } = self;
+        let Enrich {
+            encoder,
+            max_bytes,
+            dead_letters,
+            decide,
+            copies,
+            agent_names,
+            topology_version,
+            memory,
+            withheld,
+            ..
+        } = self;
         let (record, left) = match work {
             Work::Duplicate => return Ok(()),
             Work::Dead(letter, left) => {
@@ -234,7 +240,8 @@ impl Stage for Enrich {
         if let (Some((decide, encoder)), Some(memory)) = (decide, memory) {
             memory.decide(input, outputs, |person, outputs| {
                 decide.decide(record, person, withheld, |trigger| {
-                    let pushed = outputs.push(2, input.partition, source, key, *max_bytes, |out| encoder.encode(&trigger, out));
+                    let pushed =
+                        outputs.push(2, input.partition, source, key, *max_bytes, |out| encoder.encode(&trigger, out));
                     pushed.map(|_| ()).map_err(burial)
                 })
             })?;

@@ -45,7 +45,6 @@ pub enum Admitted {
     Hold(Hold),
 }
 
-
 impl Admission {
     /// Decodes and checks.
     pub fn admit(&self, input: &Input<'_>) -> Admitted {
@@ -137,7 +136,10 @@ impl Stage for Intake {
             Admitted::Hold(hold) => Accept::Hold(hold),
             Admitted::Refused { code, class, message } => {
                 let letter = self.dead_letters.letter(input, code, class, message);
-                Accept::Work { key: hash_key(input.key.unwrap_or_default()), work: Work::Dead(Box::new(letter), Vec::new()) }
+                Accept::Work {
+                    key: hash_key(input.key.unwrap_or_default()),
+                    work: Work::Dead(Box::new(letter), Vec::new()),
+                }
             }
         }
     }

@@ -11,7 +11,7 @@ use std::{
 use crate::{
     clock,
     config::Settings,
-    kafka::restore::{Changelog, DELETE_RETENTION_MS, RestoreError, Restorer},
+    kafka::{Changelog, DELETE_RETENTION_MS, RestoreError, Restorer},
     state::{Durable, Mark, PartitionStore, StateError, Store, StoreError, Write},
     worker::Stats,
 };
@@ -63,10 +63,8 @@ impl LocalState {
         stats: Arc<Stats>,
     ) -> Result<Self, StateError> {
         let store = Arc::new(Store::open(folder, tables.iter().map(|table| table.name.clone()).collect())?);
-        let changelog = |table: &StateTable| Changelog {
-            topic: table.topic.to_string(),
-            delete_retention_ms: DELETE_RETENTION_MS,
-        };
+        let changelog =
+            |table: &StateTable| Changelog { topic: table.topic.to_string(), delete_retention_ms: DELETE_RETENTION_MS };
         // The worker asks by itself every few milliseconds while a partition waits.
         let restorer = Restorer::start(settings, store.clone(), tables.iter().map(changelog).collect(), || {})
             .map_err(state_error)?;
@@ -154,7 +152,8 @@ impl Durable for LocalState {
         let Some(held) = self.held.get_mut(&partition) else { return Ok(()) };
         let (now, at_ms) = (clock::now(), clock::unix_ms());
         let entries = writes.iter().map(|(table, key, value)| Write { table: *table, key, value: Some(value), at_ms });
-        let marks: Vec<Mark> = ends.iter().map(|(table, offset)| Mark { table: *table, next_offset: *offset, at_ms }).collect();
+        let marks: Vec<Mark> =
+            ends.iter().map(|(table, offset)| Mark { table: *table, next_offset: *offset, at_ms }).collect();
         held.store.apply(entries, &marks)?;
         for (table, window) in self.windows.iter().enumerate() {
             let Some(window) = window.filter(|_| held.sweep_at[table] <= now) else { continue };

@@ -98,13 +98,7 @@ impl Memory {
         left.writes.iter().try_for_each(|(table, value)| self.write(input, *table, value, outputs))
     }
 
-    fn write(
-        &mut self,
-        input: &Input<'_>,
-        table: usize,
-        value: &[u8],
-        outputs: &mut Outputs,
-    ) -> Result<(), Burial> {
+    fn write(&mut self, input: &Input<'_>, table: usize, value: &[u8], outputs: &mut Outputs) -> Result<(), Burial> {
         let (source, key) = ((input.partition, input.offset), input.key.unwrap_or_default());
         let copy = |out: &mut Vec<u8>| {
             out.extend_from_slice(value);

@@ -33,12 +33,7 @@ pub trait Durable: Send {
     fn get(&self, partition: i32, table: usize, key: &[u8]) -> Result<Option<Vec<u8>>, StateError>;
 
     /// Stores committed values (table, key, value) and how far the changelogs are in the store with them: all or nothing.
-    fn apply(
-        &mut self,
-        partition: i32,
-        writes: &[(usize, &[u8], &[u8])],
-        ends: &[End],
-    ) -> Result<(), StateError>;
+    fn apply(&mut self, partition: i32, writes: &[(usize, &[u8], &[u8])], ends: &[End]) -> Result<(), StateError>;
 }
 
 /// Values of committed records and changelog ends of one partition, as they are stored together.

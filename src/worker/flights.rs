@@ -26,7 +26,8 @@ impl<S: Stage> Worker<S> {
         let in_flight = slot.task.get_mut(flight)?;
         let was_behind = self.stage.behind(&in_flight.work);
         let mut futures = std::mem::take(&mut self.futures);
-        let ready = match catch_unwind(AssertUnwindSafe(|| self.stage.start(&mut in_flight.work, ahead, &mut futures))) {
+        let ready = match catch_unwind(AssertUnwindSafe(|| self.stage.start(&mut in_flight.work, ahead, &mut futures)))
+        {
             Ok(ready) => ready,
             Err(panic) => {
                 futures.clear();

@@ -198,9 +198,8 @@ impl<S: Stage> Worker<S> {
     /// A batch was committed: tells the tasks, and what the next owner is to be told should we leave now.
     pub(super) fn note_committed(&mut self, batch: &Batch, written: &[Written], assignments: &[(i32, u64)]) {
         let slots = &self.slots;
-        let ours = |partition: i32| {
-            slots.get(&partition).is_some_and(|slot| assignments.contains(&(partition, slot.epoch)))
-        };
+        let ours =
+            |partition: i32| slots.get(&partition).is_some_and(|slot| assignments.contains(&(partition, slot.epoch)));
         self.stage.committed(batch, written, &ours);
 
         for ledger in &batch.ledgers {
