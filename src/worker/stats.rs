@@ -48,10 +48,12 @@ impl Stats {
             histogram.quantile_ms(quantile).map_or_else(|| "–".to_owned(), |ms| format!("{ms:.1}"))
         };
         format!(
-            "{name:<16} in {} · out {} · dead letters {} · commits {} (p50 {} p99 {} ms) · hop p50 {} p99 {} ms · aborts {} · \
+            "{name:<16} in {} · out {} · duplicates {} · repeats {} · dead letters {} · commits {} (p50 {} p99 {} ms) · hop p50 {} p99 {} ms · aborts {} · \
              recycles {} · lost {}",
             read(&self.taken),
             read(&self.released),
+            read(&self.duplicates),
+            read(&self.repeats),
             read(&self.dead_letters),
             read(&self.commits),
             ms(&self.commit_time, 0.5),

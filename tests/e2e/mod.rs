@@ -6,5 +6,6 @@ mod kill;
 mod pipeline;
 mod refusals;
 mod site;
+mod state;
 
 pub use site::{OnDevelopmentBroker, apache_kafka};

@@ -155,6 +155,15 @@ impl Site {
         .collect()
     }
 
+    pub fn bootstrap(&self) -> &str {
+        &self.bootstrap
+    }
+
+    /// The topics whose names begin so.
+    pub fn topics_with_prefix(&self, prefix: &str) -> Vec<String> {
+        topics::names(&self.bootstrap).into_iter().filter(|topic| topic.starts_with(prefix)).collect()
+    }
+
     /// Where the pods' local stores lie.
     pub fn state_dir(&self) -> PathBuf {
         self.folder.path().join("state")

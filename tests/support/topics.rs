@@ -103,6 +103,12 @@ pub fn fill_with_headers<'a>(
     producer.flush(ANSWER).expect("all records are acknowledged");
 }
 
+/// Every topic's name.
+pub fn names(bootstrap: &str) -> Vec<String> {
+    let metadata = reader(bootstrap, Isolation::Uncommitted).fetch_metadata(None, ANSWER).expect("metadata");
+    metadata.topics().iter().map(|topic| topic.name().to_owned()).collect()
+}
+
 /// The partitions of a topic, none when it does not exist.
 pub fn partitions(bootstrap: &str, topic: &str) -> Vec<i32> {
     let consumer = reader(bootstrap, Isolation::Uncommitted);
