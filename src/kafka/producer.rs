@@ -4,15 +4,10 @@
 //! service is pending.
 
 use std::{
-    collections::BTreeMap,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
-use parking_lot::{Condvar, Mutex};
 use rdkafka::{
     ClientContext, TopicPartitionList,
     config::RDKafkaLogLevel,
@@ -23,7 +18,10 @@ use rdkafka::{
     topic_partition_list::Offset,
 };
 
-use super::{KafkaError, client_config};
+use super::{
+    KafkaError, client_config,
+    reports::{Shared, TRACKED, Written, written},
+};
 use crate::{clock, config::Settings, engine::Batch};
 
 /// How long the broker lets a transaction of ours stay open. One that hangs holds back readers for that long.
@@ -48,45 +46,12 @@ pub enum TransactionOutcome {
     Fenced(String),
 }
 
-/// Where a state topic's partition ends for whoever has seen all of a transaction's records.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Written {
-    /// Index among the output topics.
-    pub topic: usize,
-    pub partition: i32,
-    /// One past the last record's offset.
-    pub next: i64,
-}
-
 /// A record that the broker refuses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
     /// Partition and offset of the input it was made from.
     pub source: (i32, i64),
     pub message: String,
-}
-
-/// What delivery reports have told since the transaction began.
-#[derive(Default)]
-struct Reports {
-    /// Reports of earlier attempts come late and do not count.
-    attempt: u32,
-    delivered: usize,
-    failed: Vec<(usize, Code)>,
-    /// Offsets of records of state topics; negative where the broker did not tell (a retry of what it had already).
-    offsets: Vec<(usize, i64)>,
-}
-
-/// In a record's opaque: its offset is wanted.
-const TRACKED: usize = 1 << 31;
-
-#[derive(Default)]
-struct Shared {
-    reports: Mutex<Reports>,
-    changed: Condvar,
-    /// A connection has failed or a request timed out since this producer was made: librdkafka retries EndTxn by itself,
-    /// so a success may be a straggler's. Sticky, because it reports identical errors once in 30 s only.
-    tainted: AtomicBool,
 }
 
 struct Context(Arc<Shared>);
@@ -135,16 +100,6 @@ impl ProducerContext for Context {
             Ok(_) => {}
         }
         self.0.changed.notify_one();
-    }
-}
-
-impl Shared {
-    /// Begins to count reports anew; gives what the records' opaques are to be made of.
-    fn begin(&self) -> usize {
-        let mut reports = self.reports.lock();
-        let attempt = reports.attempt.wrapping_add(1);
-        *reports = Reports { attempt, ..Reports::default() };
-        (attempt as usize) << 32
     }
 }
 
@@ -327,22 +282,6 @@ impl Transactor {
             Err(abort) => TransactionOutcome::Doubtful(format!("{text}; then the abort failed: {abort}")),
         }
     }
-}
-
-/// The end of each state topic's partition in a batch, as far as the broker told.
-fn written(batch: &Batch, offsets: &[(usize, i64)]) -> Vec<Written> {
-    if offsets.is_empty() {
-        return Vec::new();
-    }
-    let places: Vec<_> = batch.outputs.iter().map(|(output, _, _)| (output.topic, output.partition)).collect();
-    let mut ends: BTreeMap<(usize, i32), Option<i64>> = BTreeMap::new();
-    for (index, offset) in offsets {
-        let end = ends.entry(places[*index]).or_insert(Some(0));
-        *end = end.filter(|_| *offset >= 0).map(|end| end.max(offset + 1));
-    }
-    let known =
-        ends.into_iter().filter_map(|((topic, partition), next)| Some(Written { topic, partition, next: next? }));
-    known.collect()
 }
 
 enum Failure {

@@ -182,7 +182,7 @@ impl Assembly<'_> {
         Ok(RecordEncoder::new(self.layout.clone(), id)?)
     }
 
-    fn admission(&self) -> Admission {
+    fn admission(&self, stats: &Arc<Stats>) -> Admission {
         Admission {
             decoder: EventDecoder::new(self.lookups.schemas().clone()),
             lookups: self.lookups.clone(),
@@ -192,6 +192,7 @@ impl Assembly<'_> {
             topic: self.topology.source.topic.clone(),
             parts: self.topology.agents.len(),
             tags: Default::default(),
+            stats: stats.clone(),
         }
     }
 
@@ -204,7 +205,7 @@ impl Assembly<'_> {
         let stats = Arc::new(Stats::default());
         let stage = Intake {
             dedup: self.dedup(Intake::STATE_FROM, &stats)?,
-            admission: self.admission(),
+            admission: self.admission(&stats),
             control: self.control_gate(),
             encoder: self.record_encoder(&output).await?,
             dead_letters: self.dead_letters("intake", 1).await?,
@@ -250,7 +251,7 @@ impl Assembly<'_> {
             withheld: Withheld::default(),
             front: if keyed {
                 Front::Raw {
-                    admission: Box::new(self.admission()),
+                    admission: Box::new(self.admission(&stats)),
                     control: Box::new(self.control_gate()),
                     dedup: self.dedup(Enrich::STATE_FROM + tables.len(), &stats)?.map(Box::new),
                     partitions: self.partitions,

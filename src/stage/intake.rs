@@ -20,7 +20,7 @@ use crate::{
     event::{Class, DeadLetter, Event, Origin, Part, Path, Record},
     kafka::{Input, KafkaError, Written},
     topology::codes,
-    worker::{Accept, Burial, Hold, Stage},
+    worker::{Accept, Burial, Hold, Stage, Stats},
 };
 
 /// Raw bytes → checked event with its key. Shared by [`Intake`] and a first stage that reads a keyed topic itself.
@@ -36,7 +36,11 @@ pub struct Admission {
     pub parts: usize,
     /// By partition: see [`crate::engine::partition_tag`].
     pub tags: HashMap<i32, u32>,
+    pub stats: Arc<Stats>,
 }
+
+/// Clocks of producers and ours may differ by so much, in milliseconds, without a word.
+const CLOCKS_DIFFER_MS: i64 = 1_000;
 
 /// What became of a raw record.
 pub enum Admitted {
@@ -68,6 +72,9 @@ impl Admission {
     }
 
     fn record(&self, event: Event, input: &Input<'_>, now_ms: i64) -> Record {
+        if event.occurred_at_ms > now_ms.saturating_add(CLOCKS_DIFFER_MS) {
+            Stats::count(&self.stats.from_the_future);
+        }
         Record {
             event,
             received_at_ms: now_ms,

@@ -30,6 +30,8 @@ pub struct Stats {
     pub duplicates: AtomicU64,
     /// Records that intake had accepted before: they change no state and fire nothing.
     pub repeats: AtomicU64,
+    /// Events that say they happened after they were received, by more than clocks differ: taken to have happened then.
+    pub from_the_future: AtomicU64,
     /// States of keys that could not be read and began anew.
     pub unreadable_states: AtomicU64,
     /// Bytes that the local stores take of the disk.
