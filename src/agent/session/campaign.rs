@@ -1,7 +1,5 @@
 //! Which campaign an event came with, as far as telling two apart needs it: hashes, nothing to show.
 
-use std::sync::Arc;
-
 use serde::{Deserialize, Serialize};
 
 use crate::event::Event;
@@ -35,10 +33,9 @@ pub(super) struct Campaign {
 impl Campaign {
     /// The campaign that an event names, if it names one.
     pub fn of(event: &Event) -> Self {
-        let map = |names: &[&str]| names.iter().find_map(|name| event.campaign.get(*name)).map(Arc::as_ref);
-        let mut utm = [map(&["source"]), map(&["medium"]), map(&["name", "campaign"]), map(&["id"])]
-            .map(|text: Option<&str>| text.unwrap_or_default().to_lowercase());
-        let from_map = utm.iter().any(|text| !text.is_empty());
+        let map = |names: &[&str]| names.iter().find_map(|name| text_hash(event.campaign.get(*name)?));
+        let mut utm = [map(&["source"]), map(&["medium"]), map(&["name", "campaign"]), map(&["id"])];
+        let is_in_map = utm != [None; 4];
         let mut click = None;
         for (name, value) in query(event.url.as_deref()) {
             let place = match &*name {
@@ -48,17 +45,17 @@ impl Campaign {
                 "utm_id" => 3,
                 name => {
                     if CLICK_IDS.contains(&name) && !value.is_empty() {
-                        click.get_or_insert(fnv1a([name, &*value].into_iter()));
+                        click.get_or_insert_with(|| fnv1a(value.bytes(), fnv1a(name.bytes(), FNV_OFFSET)));
                     }
                     continue;
                 }
             };
-            if !from_map {
-                utm[place] = value.to_lowercase();
+            if !is_in_map {
+                utm[place] = text_hash(&value);
             }
         }
-        let named = utm.iter().any(|text| !text.is_empty());
-        Campaign { utm: named.then(|| fnv1a(utm.iter().map(String::as_str))), click }
+        let all = || fnv1a(utm.iter().flat_map(|hash| hash.unwrap_or_default().to_be_bytes()), FNV_OFFSET);
+        Campaign { utm: (utm != [None; 4]).then(all), click }
     }
 
     /// Whether an event of `next` continues a visit of this campaign: it names none, or the same. What both name is
@@ -87,11 +84,19 @@ fn query(url: Option<&str>) -> url::form_urlencoded::Parse<'_> {
     url::form_urlencoded::parse(query.as_bytes())
 }
 
-/// FNV-1a, 64 bits, of texts and where each ends (<http://www.isthe.com/chongo/tech/comp/fnv/>). It stands in kept
-/// state, so it must not change with the compiler's own hasher.
-fn fnv1a<'t>(texts: impl Iterator<Item = &'t str>) -> u64 {
-    let bytes = texts.flat_map(|text| text.bytes().chain([0xff]));
-    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+/// Of a text whose case does not count; `None` is an empty one.
+fn text_hash(text: &str) -> Option<u64> {
+    let lower = text.chars().flat_map(char::to_lowercase).flat_map(|char| u32::from(char).to_be_bytes());
+    (!text.is_empty()).then(|| fnv1a(lower, FNV_OFFSET))
+}
+
+/// Where FNV-1a begins.
+const FNV_OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
+
+/// FNV-1a, 64 bits (<http://www.isthe.com/chongo/tech/comp/fnv/>). Its result stands in kept state, so it must not
+/// change with the compiler as the standard library's hasher may.
+fn fnv1a(bytes: impl Iterator<Item = u8>, from: u64) -> u64 {
+    bytes.fold(from, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 #[cfg(test)]
@@ -110,7 +115,7 @@ mod tests {
         assert_eq!(url, map);
         assert_ne!(url, Campaign::default());
         assert_eq!(of("https://acme.example/?q=utm_source", &[]), Campaign::default());
-        assert_eq!(of("https://acme.example/#?gclid=1", &[]).click.is_some(), true, "routers put queries there");
+        assert!(of("https://acme.example/#?gclid=1", &[]).click.is_some(), "routers put queries there");
     }
 
     #[test]
@@ -121,6 +126,17 @@ mod tests {
             assert_ne!(one, of(&format!("https://acme.example/?{name}=abc"), &[]));
         }
         assert_eq!(of("https://acme.example/?gclid=", &[]), Campaign::default());
+    }
+
+    #[test]
+    fn hashes_never_change() {
+        let campaign = of("https://acme.example/?utm_source=google&gclid=AbC", &[]);
+        assert_eq!(fnv1a("foobar".bytes(), FNV_OFFSET), 0x8594_4171_f739_67e8, "of the authors' own test vectors");
+        assert_eq!(
+            serde_json::to_string(&campaign).unwrap(),
+            r#"{"utm":8421127491968885127,"click":5562401359729341988}"#,
+            "it stands in kept state"
+        );
     }
 
     #[test]
