@@ -12,10 +12,12 @@
 //! every call to a service has in common is in [`crate::policy`].
 
 mod function;
+mod funnel;
 mod geoip;
 mod guard;
 mod keyed;
 mod lead_score;
+mod session;
 mod user_agent;
 
 use std::{collections::HashMap, path::PathBuf, sync::Arc};
@@ -72,9 +74,6 @@ pub enum AgentError {
     /// Remove the agent, or wait for a version that has its type.
     #[error("HW505 agent \"{agent}\": type {kind} is not in this version")]
     Later { agent: Arc<str>, kind: Arc<str> },
-    /// Remove `decay`, or wait for a version that keeps state.
-    #[error("HW505 agent \"{agent}\": decay is not in this version")]
-    Decay { agent: Arc<str> },
     /// Put a database in MaxMind's format there (`GEOIP_DB`), readable for this user.
     #[error("agent \"{agent}\": database {}: {message}", .path.display())]
     Database { agent: Arc<str>, path: PathBuf, message: String },
@@ -91,12 +90,15 @@ pub fn build(topology: &Topology, services: &Arc<Services>) -> Result<Vec<Arc<dy
             AgentKind::GeoIp { database } => Box::new(geoip::GeoIp::new(spec, database, &mut databases)?),
             AgentKind::UserAgent => Box::new(user_agent::UserAgent::new(spec)),
             AgentKind::Function { service } => Box::new(function::Function::new(spec, services.port(spec, *service)?)),
-            AgentKind::LeadScore(score) => Box::new(lead_score::LeadScore::new(spec, score)?),
-            AgentKind::Session(_)
-            | AgentKind::Funnel(_)
-            | AgentKind::Attribution(_)
-            | AgentKind::LocalLlm(_)
-            | AgentKind::Later { .. } => {
+            AgentKind::LeadScore(score) => match score.half_life {
+                Some(half_life) => Box::new(KeyedAgent(lead_score::Decaying::new(spec, score, half_life))),
+                None => Box::new(lead_score::LeadScore::new(spec, score)),
+            },
+            AgentKind::Session(session) => {
+                Box::new(KeyedAgent(session::Session::new(spec, session, &topology.source.key)))
+            }
+            AgentKind::Funnel(funnel) => Box::new(KeyedAgent(funnel::Funnel::new(spec, funnel))),
+            AgentKind::Attribution(_) | AgentKind::LocalLlm(_) | AgentKind::Later { .. } => {
                 return Err(AgentError::Later { agent: spec.name.clone(), kind: spec.kind.name().into() });
             }
         };

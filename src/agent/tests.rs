@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::{
+    clock,
     event::{Outcome, Path, Reason, Type},
     topology::{BreakerSpec, HttpSpec, LeadScoreSpec, ServiceKind, ServiceSpec, SourceSpec, Start},
 };
@@ -118,4 +119,134 @@ fn a_call_without_its_input_is_skipped() {
     let part = run(&*agents[0], &Record::default());
     assert_eq!((part.provenance.outcome, part.provenance.reason), (Outcome::Skipped, Some(Reason::MissingInput)));
     assert_eq!(run(&*agents[1], &Record::default()).field(0), &crate::event::Value::Float(1.0));
+}
+
+/// Runs every agent of a topology for one record, in order, each with its own person's state.
+fn enrich(agents: &[Arc<dyn Agent>], states: &mut [Decoded], record: &mut Record) {
+    record.parts = vec![Part::default(); agents.len()];
+    for (index, (agent, state)) in agents.iter().zip(states).enumerate() {
+        record.parts[index] = match agent.start(record) {
+            Step::Done(part) => part,
+            Step::Ordered(part) => agent.ordered().unwrap().run(record, part, state, &mut Vec::new()).part,
+            Step::Pending(_) => panic!("none of these waits"),
+        };
+    }
+}
+
+const KEYED: &str = r#"
+name: shop
+source: { topic: raw }
+agents:
+  - { name: session, type: session, gap: 30m, split: [campaign] }
+  - name: funnel
+    type: funnel
+    restart: true
+    steps:
+      - { view: 'event.type == "page"' }
+      - { cart: 'event.name == "Product Added"' }
+      - { order: 'event.name == "Order Completed"' }
+  - name: score
+    type: lead_score
+    decay: { half_life: 1h }
+    cap: 100
+    rules:
+      - { add: 20, when: session.page_views >= 2 }
+      - { add: 30, when: funnel.step == "cart" }
+      - { add: 5, when: event.name == "Product Added", each: true, at_most: 10 }
+"#;
+
+/// The topology, its agents, and a person of whom nothing is known.
+fn shop() -> (Topology, Vec<Arc<dyn Agent>>, Vec<Decoded>) {
+    let topology = crate::topology::load("shop.yaml", KEYED, &Default::default()).unwrap().topology;
+    assert!(crate::topology::plan_refusals(&topology).is_empty(), "all of it runs");
+    let agents = build(&topology, &Services::build(&topology).unwrap()).unwrap();
+    let states = agents.iter().map(|_| Decoded::nothing()).collect();
+    (topology, agents, states)
+}
+
+fn event(offset: i64, minute: i64, kind: &str, name: &str) -> Record {
+    let event = crate::event::Event {
+        id: offset.to_string().into(),
+        kind: kind.into(),
+        name: name.into(),
+        user_id: Some("u_1".into()),
+        url: Some("https://acme.example/product?utm_source=newsletter&utm_campaign=november".into()),
+        occurred_at_ms: minute * 60_000,
+        ..Default::default()
+    };
+    let origin = crate::event::Origin { events_offset: offset, events_tag: 1, ..Default::default() };
+    Record { event, origin, received_at_ms: i64::MAX, ..Record::default() }
+}
+
+#[test]
+fn a_score_reads_what_session_and_funnel_keep() {
+    let (topology, agents, mut states) = shop();
+    let events = [
+        (0, "page", ""),
+        (5, "page", ""),
+        (10, "track", "Product Added"),
+        (70, "track", "Order Completed"),
+        (71, "page", ""),
+    ];
+    let shown: Vec<String> = events
+        .into_iter()
+        .zip(1..)
+        .map(|((minute, kind, name), offset)| {
+            let mut record = event(offset, minute, kind, name);
+            enrich(&agents, &mut states, &mut record);
+            let value = |path: &str| {
+                let (agent, field) = path.split_once('.').unwrap();
+                let agent = topology.agents.iter().position(|spec| *spec.name == *agent).unwrap();
+                let field = topology.agents[agent].output.iter().position(|output| *output.name == *field).unwrap();
+                record.parts[agent].field(field).to_string()
+            };
+            [
+                "session.number",
+                "session.page_views",
+                "funnel.step",
+                "funnel.run",
+                "funnel.cart_at",
+                "score.value",
+                "score.reasons",
+            ]
+            .map(value)
+            .join(" ")
+        })
+        .collect();
+    assert_eq!(
+        shown,
+        [
+            "1 1 view 1  0 []",
+            "1 2 view 1  20 [+20 session.page_views >= 2]",
+            "1 2 cart 1 600000 55 [+20 session.page_views >= 2,+30 funnel.step == \"cart\",+5 event.name == \"Product Added\"]",
+            "2 0 order 1 600000 27.5 [+10 session.page_views >= 2 (of +20, 1h ago),+15 funnel.step == \"cart\" (of +30, 1h ago),+2.5 event.name == \"Product Added\" (0.5 × +5)]",
+            "2 1 view 2  27.19 [+9.89 session.page_views >= 2 (of +20, 1h ago),+14.83 funnel.step == \"cart\" (of +30, 1h ago),+2.47 event.name == \"Product Added\" (0.49 × +5)]",
+        ]
+    );
+}
+
+/// Prints what an event costs each agent: `cargo test --lib cost_of_an_event -- --ignored --nocapture`.
+#[test]
+#[ignore = "a measurement, not a check"]
+fn cost_of_an_event() {
+    const EVENTS: i64 = 100_000;
+    let (topology, agents, mut states) = shop();
+    let mut spent = vec![Duration::ZERO; agents.len()];
+    let mut bytes = vec![0; agents.len()];
+    let mut written = Vec::new();
+    for offset in 0..EVENTS {
+        let mut record = event(offset, offset, ["page", "track"][offset as usize % 2], "Product Added");
+        record.parts = vec![Part::default(); agents.len()];
+        for (index, agent) in agents.iter().enumerate() {
+            written.clear();
+            let start = clock::now();
+            let Step::Ordered(part) = agent.start(&record) else { panic!("not ordered") };
+            record.parts[index] = agent.ordered().unwrap().run(&record, part, &mut states[index], &mut written).part;
+            spent[index] += start.elapsed();
+            bytes[index] = written.len().max(bytes[index]);
+        }
+    }
+    for (index, spec) in topology.agents.iter().enumerate() {
+        eprintln!("{}: {} ns, {} bytes of state", spec.name, spent[index].as_nanos() as i64 / EVENTS, bytes[index]);
+    }
 }

@@ -7,14 +7,14 @@ use super::{
     codes,
     decode::{Name, Table},
     diagnostic::Findings,
-    fields,
+    fields, keyed,
     model::{
-        AgentKind, AgentSpec, AttributionModel, AttributionSpec, Fallback, FunnelSpec, FunnelStep, LeadScoreSpec,
-        LocalLlmSpec, OutputField, ScoreRule, ServiceKind, ServiceSpec, SessionSpec,
+        AgentKind, AgentSpec, AttributionModel, AttributionSpec, Fallback, LocalLlmSpec, OutputField, ServiceKind,
+        ServiceSpec,
     },
     names,
     order::Edge,
-    raw_agent::{AgentBody, AttributionKeys, Calls, FunnelKeys, LeadScoreKeys, LocalLlmKeys, RawAgent, SessionKeys},
+    raw_agent::{AgentBody, AttributionKeys, Calls, LocalLlmKeys, RawAgent},
     scope::{Names, Signature, join},
     services,
     site::Sites,
@@ -55,7 +55,13 @@ pub(super) fn signature(
             ServiceKind::Http(http) => http.result.iter().map(|(name, _)| (name.clone(), Type::Text)).collect(),
             _ => Vec::new(),
         },
-        _ => shape.fields.iter().map(|(name, ty)| ((*name).into(), *ty)).collect(),
+        _ => {
+            let steps = match &agent.body {
+                AgentBody::Funnel(keys) => keyed::step_fields(keys),
+                _ => Vec::new(),
+            };
+            shape.fields.iter().map(|(name, ty)| ((*name).into(), *ty)).chain(steps).collect()
+        }
     };
     let mut output: Vec<OutputField> = match &agent.common.output {
         None => own.iter().map(|(name, ty)| OutputField { name: name.clone(), ty: *ty, from: name.clone() }).collect(),
@@ -144,9 +150,13 @@ impl Build<'_> {
             (AgentBody::Function(..) | AgentBody::Private(..), Binding::Service(service)) => {
                 Some(AgentKind::Function { service })
             }
-            (AgentBody::LeadScore(keys), _) => self.lead_score(name, keys, sites, findings).map(AgentKind::LeadScore),
-            (AgentBody::Funnel(keys), _) => self.funnel(name, keys, sites, findings).map(AgentKind::Funnel),
-            (AgentBody::Session(keys), _) => Some(AgentKind::Session(session(keys))),
+            (AgentBody::LeadScore(keys), _) => {
+                keyed::lead_score(name, keys, self.names, sites, findings).map(AgentKind::LeadScore)
+            }
+            (AgentBody::Funnel(keys), _) => {
+                keyed::funnel(raw, keys, self.names, sites, findings).map(AgentKind::Funnel)
+            }
+            (AgentBody::Session(keys), _) => Some(AgentKind::Session(keyed::session(keys, findings))),
             (AgentBody::Attribution(keys, _), _) => Some(AgentKind::Attribution(attribution(keys))),
             (AgentBody::LocalLlm(keys, _), _) => Some(AgentKind::LocalLlm(local_llm(keys))),
             (AgentBody::Function(..), Binding::Unbound) => Some(AgentKind::Later { kind: "function (unbound)".into() }),
@@ -202,54 +212,6 @@ impl Build<'_> {
         let attempts = calls::attempts(&calls.keys, !lexicon, findings);
         let written = calls.keys.fallback.as_ref().map_or(&[][..], |fallback| &fallback.0);
         (attempts, calls::fallbacks(written, &Allowed { agent, cache, lexicon }, output, findings))
-    }
-
-    fn lead_score(
-        &self,
-        name: &str,
-        keys: &LeadScoreKeys,
-        sites: &mut Sites,
-        findings: &mut Findings,
-    ) -> Option<LeadScoreSpec> {
-        let rules = keys
-            .rules
-            .iter()
-            .map(|rule| {
-                let when = sites.compile(
-                    &rule.when,
-                    self.names,
-                    name,
-                    "the rule is then unknown and does not count",
-                    findings,
-                )?;
-                Some(ScoreRule { add: rule.add.value, when })
-            })
-            .collect::<Vec<_>>();
-        if let (Some(floor), Some(cap)) = (keys.floor, keys.cap)
-            && floor.value > cap.value
-        {
-            let message = format!("floor: {} is above cap: {}", floor.value, cap.value);
-            findings.error(codes::HW107, floor.span, message, "");
-        }
-        Some(LeadScoreSpec {
-            rules: rules.into_iter().collect::<Option<_>>()?,
-            floor: keys.floor.map(|floor| floor.value),
-            cap: keys.cap.map(|cap| cap.value),
-            half_life: keys.decay.as_ref().map(|decay| decay.half_life.value),
-        })
-    }
-
-    fn funnel(&self, name: &str, keys: &FunnelKeys, sites: &mut Sites, findings: &mut Findings) -> Option<FunnelSpec> {
-        let steps: Vec<_> = keys
-            .steps
-            .iter()
-            .map(|step| {
-                names::check_label(&step.name, "a step", findings);
-                let when = sites.compile(&step.when, self.names, name, "the step is then not reached", findings)?;
-                Some(FunnelStep { name: step.name.value.as_str().into(), when })
-            })
-            .collect();
-        Some(FunnelSpec { steps: steps.into_iter().collect::<Option<_>>()? })
     }
 
     fn inputs(&self, raw: &RawAgent, binding: Binding, findings: &mut Findings) -> Vec<(Arc<str>, Path)> {
@@ -354,15 +316,6 @@ impl Build<'_> {
                 None
             }
         }
-    }
-}
-
-fn session(keys: &SessionKeys) -> SessionSpec {
-    let splits = |word: &str| keys.split.iter().flat_map(|words| &words.0).any(|split| split.value == word);
-    SessionSpec {
-        gap: keys.gap.map_or(Duration::from_secs(30 * 60), |gap| gap.value),
-        split_midnight: splits("midnight"),
-        split_campaign: splits("campaign"),
     }
 }
 

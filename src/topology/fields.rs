@@ -60,18 +60,32 @@ static SESSION: Shape = shape(
     &[
         ("id", Text),
         ("started_at", Timestamp),
-        ("page_views", Int),
+        ("page_views", Int), // pages and screens
         ("events", Int),
         ("duration_ms", Int),
-        ("number", Int), // the person's how many-th
-        ("is_new", Bool),
-        ("entry_url", Text),
+        ("number", Int),       // the person's how many-th
+        ("is_new", Bool),      // this event began it
+        ("entry_url", Text),   // of the earliest event with a URL
+        ("exit_url", Text),    // of the latest so far
+        ("away_ms", Int),      // since the end of the session before; null for the first
+        ("absorbed_id", Text), // of the session that a late event made part of this one
     ],
     &[],
 );
 
-static FUNNEL: Shape = shape(
-    &[("step", Text), ("step_number", Int), ("entered_at", Timestamp), ("time_in_step_ms", Int), ("completed", Bool)],
+/// Beside these, `<step>_at` for each step.
+pub(super) static FUNNEL: Shape = shape(
+    &[
+        ("step", Text),            // the furthest reached
+        ("step_number", Int),      // from 1; 0 before the first
+        ("entered_at", Timestamp), // when the furthest was reached
+        ("time_in_step_ms", Int),
+        ("completed", Bool),
+        ("entered", Bool),         // any step was reached
+        ("advanced", Bool),        // by this event, further than before
+        ("started_at", Timestamp), // when the first of the steps was reached
+        ("run", Int),              // how many-th time through the funnel
+    ],
     &[],
 );
 

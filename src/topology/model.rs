@@ -205,6 +205,8 @@ pub struct LeadScoreSpec {
 pub struct SessionSpec {
     /// A session ends after so long without an event, in event time.
     pub gap: Duration,
+    /// How much older than the person's latest an event may be and still count.
+    pub lateness: Duration,
     /// Midnight (UTC) ends it.
     pub split_midnight: bool,
     /// Another campaign ends it.
@@ -215,6 +217,10 @@ pub struct SessionSpec {
 #[derive(Debug, Clone)]
 pub struct FunnelSpec {
     pub steps: Vec<FunnelStep>,
+    /// So long after its first step a run is over, in event time; `None` is never.
+    pub within: Option<Duration>,
+    /// After the last step, an earlier one begins another run.
+    pub restart: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -256,6 +262,10 @@ pub struct LocalLlmSpec {
 pub struct ScoreRule {
     pub add: f64,
     pub when: Condition,
+    /// With decay: every event for which it is true adds, instead of the last one only.
+    pub each: bool,
+    /// With `each`: the most that it adds in all, without sign.
+    pub at_most: Option<f64>,
 }
 
 #[derive(Debug, Clone, PartialEq)]

@@ -67,6 +67,19 @@ pub(super) fn check_field(name: &Name, findings: &mut Findings) {
     }
 }
 
+/// A step of a funnel: the beginning of a field's name.
+pub(super) fn check_step(name: &Name, findings: &mut Findings) {
+    if !is_word(&name.value) {
+        let message = format!("\"{}\" is no name for a step, of which a field is named", name.value);
+        findings.error(
+            codes::HW109,
+            name.span,
+            message,
+            "A name has small letters, digits and _, begins with a letter, at most 40 characters",
+        );
+    }
+}
+
 /// A campaign, a destination, a sink: a label and the end of a group's name.
 pub(super) fn check_label(name: &Name, noun: &str, findings: &mut Findings) {
     let fine = name.value.len() <= 60

@@ -6,7 +6,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use super::{
     codes,
-    decode::{Condition, Cx, Decode, For, Name, Number, OneOrMany, Read, Table, Text, Whole, raw},
+    decode::{Condition, Cx, Decode, For, Name, OneOrMany, Read, Table, Text, Whole, raw},
+    raw_keyed::{FunnelKeys, LeadScoreKeys, SessionKeys},
     raw_service::{HttpKeys, HubSpotKeys, SalesforceKeys, ServiceBody, ServiceKeys},
     tagged::{Kind, Tagged, keys, read, schema},
     yaml::{Node, Shape},
@@ -69,20 +70,6 @@ raw! {
         directory: Option<Text>,
     }
 
-    /// Visits.
-    "" struct SessionKeys {
-        /// A session ends after so long without an event. Default 30m.
-        gap: Option<For>,
-        /// What else ends it: `midnight`, `campaign`.
-        split: Option<OneOrMany<Name>>,
-    }
-
-    /// Steps towards a goal.
-    "" struct FunnelKeys {
-        /// In order: step → condition.
-        steps: Vec<RawStep>,
-    }
-
     /// Where a person came from.
     "" struct AttributionKeys {
         /// `first`, `last`, `linear` or `position_based`.
@@ -91,65 +78,6 @@ raw! {
         campaigns: Option<Text>,
         /// How long a touch counts. Default 30d.
         window: Option<For>,
-    }
-
-    /// A sum of rules.
-    "" struct LeadScoreKeys {
-        /// Each adds its number where its condition is true.
-        rules: Vec<RawRule>,
-        /// How the score fades.
-        decay: Option<RawDecay>,
-        /// The score is never below.
-        floor: Option<Number>,
-        /// The score is never above.
-        cap: Option<Number>,
-    }
-
-    /// One rule of a score.
-    "rule" struct RawRule {
-        /// What it adds; negative takes away.
-        add: Number,
-        /// Where it counts.
-        when: Condition,
-    }
-
-    /// How a score fades.
-    "decay" struct RawDecay {
-        /// Half of it is gone after so long.
-        half_life: For,
-    }
-}
-
-/// A step of a funnel: `pricing: 'event.url.contains("/pricing")'`.
-#[derive(Debug, Clone)]
-pub(super) struct RawStep {
-    pub name: Name,
-    pub when: Condition,
-}
-
-impl Decode for RawStep {
-    fn decode(node: &Node, cx: &mut Cx) -> Option<Self> {
-        if let Shape::Map(entries) = &node.shape
-            && let [(name, when)] = entries.as_slice()
-        {
-            return Some(RawStep { name: Name::decode(name, cx)?, when: Condition::decode(when, cx)? });
-        }
-        let message = format!("a step of {} is one name and its condition", cx.what);
-        cx.findings.error(codes::HW107, node.span, message, "Write - pricing: 'event.url.contains(\"/pricing\")'");
-        None
-    }
-}
-
-impl JsonSchema for RawStep {
-    fn inline_schema() -> bool {
-        true
-    }
-    fn schema_name() -> Cow<'static, str> {
-        "RawStep".into()
-    }
-    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        let when = generator.subschema_for::<Condition>();
-        json_schema!({ "type": "object", "minProperties": 1, "maxProperties": 1, "additionalProperties": when })
     }
 }
 

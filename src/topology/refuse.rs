@@ -31,7 +31,7 @@ pub fn plan_refusals(topology: &Topology) -> Vec<Diagnostic> {
             AgentKind::Later { kind } => {
                 refuse(format!("agent \"{}\": type {kind}", agent.name), "Take the agent away, and what reads it");
             }
-            AgentKind::Session(_) | AgentKind::Funnel(_) | AgentKind::Attribution(_) | AgentKind::LocalLlm(_) => {
+            AgentKind::Attribution(_) | AgentKind::LocalLlm(_) => {
                 let kind = agent.kind.name();
                 refuse(format!("agent \"{}\": type {kind}", agent.name), "Take the agent away, and what reads it");
             }
@@ -41,9 +41,6 @@ pub fn plan_refusals(topology: &Topology) -> Vec<Diagnostic> {
                 {
                     refuse(format!("service \"{}\": type {kind}", service.name), "Use hubspot or http");
                 }
-            }
-            AgentKind::LeadScore(score) if score.half_life.is_some() => {
-                refuse(format!("agent \"{}\": decay", agent.name), "Take decay away; it comes with keyed state");
             }
             _ => {}
         }
