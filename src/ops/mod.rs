@@ -8,6 +8,7 @@ mod plan;
 mod render;
 mod run;
 mod schema_diff;
+mod state;
 #[cfg(test)]
 mod tests;
 
@@ -17,6 +18,7 @@ pub use deployment::{Deployment, Group, Role, Subject, Topic};
 pub use observe::{Observed, ObservedSubject, Sampled, observe};
 pub use plan::{Change, Options, Plan, Refusal, plan};
 pub use run::{Pipeline, start};
+pub use state::{StateOf, state_of, tables as state_tables};
 
 use crate::{
     codec::RegistryError,
@@ -35,7 +37,7 @@ pub enum OpsError {
     /// The schema registry's side.
     #[error(transparent)]
     Registry(#[from] RegistryError),
-    /// The plan has refusals; nothing was changed.
+    /// Something is in the way, as the text says; nothing was changed.
     #[error("{0}")]
     Refused(String),
 }
