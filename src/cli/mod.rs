@@ -21,6 +21,7 @@ mod explain;
 mod plan;
 mod run;
 mod schema;
+mod state;
 
 /// Exit codes, as documented in `headwater --help`.
 pub mod exit {
@@ -58,6 +59,7 @@ enum Command {
     Schema(schema::SchemaArgs),
     Plan(plan::PlanArgs),
     Apply(apply::ApplyArgs),
+    State(state::StateArgs),
 }
 
 /// Runs the command line and gives its exit code.
@@ -71,6 +73,7 @@ pub fn main() -> ExitCode {
         Command::Explain(args) => explain::run(args),
         Command::Schema(args) => schema::run(args),
         Command::Plan(args) => deploy(&args.deploy, |topology, settings| plan::run(&args, topology, settings)),
+        Command::State(args) => state::run(&args).into(),
         Command::Apply(args) => deploy(&args.deploy, |topology, settings| apply::run(&args, topology, settings)),
     }
 }

@@ -5,6 +5,7 @@ mod consumer;
 pub mod control;
 mod error;
 mod input;
+pub mod lookup;
 mod producer;
 mod raw;
 mod rebalance;

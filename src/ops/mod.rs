@@ -8,6 +8,7 @@ mod plan;
 mod render;
 mod run;
 mod schema_diff;
+mod state;
 mod stateful;
 mod tables;
 #[cfg(test)]
@@ -20,6 +21,7 @@ pub use deployment::{Deployment, Group, Role, Subject, Topic};
 pub use observe::{Observed, ObservedSubject, Sampled, observe};
 pub use plan::{Change, Options, Plan, Refusal, plan};
 pub use run::{Pipeline, start};
+pub use state::{StateOf, state_of, tables as state_tables};
 
 use crate::{
     codec::RegistryError,
@@ -38,7 +40,7 @@ pub enum OpsError {
     /// The schema registry's side.
     #[error(transparent)]
     Registry(#[from] RegistryError),
-    /// The plan has refusals; nothing was changed.
+    /// Something is in the way, as the text says; nothing was changed.
     #[error("{0}")]
     Refused(String),
 }

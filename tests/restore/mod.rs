@@ -1,10 +1,12 @@
 //! The restore on real brokers: whatever happened to changelog and store, the store is the fold of what is committed.
 
 mod bench;
+mod state_command;
 
 use bench::{Bench, FUNNEL, LIMIT, SESSION, wait_done, wait_failed};
 use headwater::clock;
 use rdkafka::producer::Producer;
+use state_command::the_last_committed_state_of_a_key_can_be_looked_at;
 
 use crate::{
     e2e::{OnDevelopmentBroker, apache_kafka},
@@ -25,6 +27,7 @@ cases! { on_the_development_broker, OnDevelopmentBroker::start() =>
     a_missing_topic_and_a_missing_partition_say_what_to_do
     a_later_job_replaces_an_earlier_one_and_a_cancelled_one_never_ends
     two_hundred_thousand_records_are_restored
+    the_last_committed_state_of_a_key_can_be_looked_at
 }
 cases! { on_apache_kafka, apache_kafka() =>
     a_restored_store_is_the_fold_of_what_is_committed
@@ -36,6 +39,7 @@ cases! { on_apache_kafka, apache_kafka() =>
     a_missing_topic_and_a_missing_partition_say_what_to_do
     a_later_job_replaces_an_earlier_one_and_a_cancelled_one_never_ends
     two_hundred_thousand_records_are_restored
+    the_last_committed_state_of_a_key_can_be_looked_at
 }
 
 const COMPACT: &[(&str, &str)] = &[("cleanup.policy", "compact")];

@@ -80,8 +80,6 @@ impl Reader {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Look {
     pub bounds: LogBounds,
-    /// No transaction was open before the end.
-    pub is_stable: bool,
     pub tag: u32,
     /// When the end was asked for.
     pub asked_ms: i64,
@@ -130,7 +128,7 @@ impl Changelogs {
             .set("fetch.queue.backoff.ms", "5")
             // Of each changelog partition that is being read.
             .set("queued.min.messages", "10000")
-            .set("queued.max.messages.kbytes", "4096");
+            .set("queued.max.messages.kbytes", "2048");
         Ok(Changelogs {
             changelogs,
             committed: Arc::new(reading.create_with_context(Context).map_err(refused)?),
@@ -164,9 +162,8 @@ impl Changelogs {
         let id = raw::topic_id(client, topic, TIMEOUT).map_err(|error| Blind::Again(format!("{topic}: {error}")))?;
         let asked_ms = clock::unix_ms();
         let (begin, end) = self.uncommitted.fetch_watermarks(topic, partition, TIMEOUT).map_err(again)?;
-        let stable = self.stable(topic, partition).map_err(again)?;
         let tag = partition_tag(&cluster, &id, partition);
-        Ok(Look { bounds: LogBounds { begin, end }, is_stable: stable >= end, tag, asked_ms })
+        Ok(Look { bounds: LogBounds { begin, end }, tag, asked_ms })
     }
 
     fn assert_exists(&self, topic: &str, partition: i32) -> Result<(), Blind> {
@@ -190,6 +187,14 @@ impl Changelogs {
     /// The last stable offset: before it no transaction is open.
     pub fn stable(&self, topic: &str, partition: i32) -> Result<i64, RdError> {
         self.committed.fetch_watermarks(topic, partition, TIMEOUT).map(|(_, stable)| stable)
+    }
+
+    /// One past what its reader has given, transaction markers included.
+    pub fn position(&self, topic: &str, partition: i32) -> Option<i64> {
+        match self.committed.position().ok()?.find_partition(topic, partition)?.offset() {
+            Offset::Offset(offset) => Some(offset),
+            _ => None,
+        }
     }
 
     /// Reads a changelog partition from this offset on. Wakes the calling thread when there is something to read.

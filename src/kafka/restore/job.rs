@@ -54,8 +54,10 @@ struct Table {
     began: Instant,
     /// `None`: done.
     reader: Option<Reader>,
-    /// The reader came to the last stable offset, and a transaction was open behind it: when to look again.
+    /// The reader came to the last stable offset before the end: when to look whether that has gone on.
     settle_at: Option<Instant>,
+    /// No transaction is open before the end any more: the last stable offset that the reader comes to lies behind it.
+    is_settled: bool,
 }
 
 impl Job {
@@ -186,6 +188,7 @@ impl Job {
                 began: now,
                 reader: None,
                 settle_at: None,
+                is_settled: false,
             };
             match (plan, stored) {
                 (Plan::Resume(_), Some(stored)) => table.least_ms = stored.at_ms,
@@ -261,12 +264,15 @@ impl Table {
             self.next = next;
             self.settle_at = None;
         }
-        if self.next >= self.look.bounds.end || (is_at_end && self.look.is_stable) {
+        let end = self.look.bounds.end;
+        let is_past_end =
+            || clients.position(&self.topic, partition.partition()).is_some_and(|position| position >= end);
+        if self.next >= end || (is_at_end && (self.is_settled || is_past_end())) {
             self.release(partition, clients)?;
             return Ok(Progressed::Some);
         }
         if is_at_end {
-            self.settle_at = Some(now + SETTLE);
+            self.settle_at = Some(now);
         }
         if self.settle_at.is_some_and(|at| now >= at) {
             return Ok(self.settle(partition.partition(), clients));
@@ -290,8 +296,9 @@ impl Table {
         Ok(Some(next_offset))
     }
 
-    /// Whether the transaction that was open behind the last stable offset has ended. If so, what is left is read
-    /// again: librdkafka tells an end once, and the next one it tells lies behind that transaction.
+    /// The reader came to a last stable offset before the end: a transaction is open there, or nothing but holes that
+    /// compaction left lies behind. Once none is open, what is left is read again: librdkafka tells an end once, and
+    /// the next one that it tells is far enough.
     fn settle(&mut self, partition: i32, clients: &Changelogs) -> Progressed {
         self.settle_at = Some(clock::now() + SETTLE);
         match clients.stable(&self.topic, partition) {
@@ -311,7 +318,7 @@ impl Table {
                 return Progressed::Lost;
             }
         }
-        (self.look.is_stable, self.settle_at) = (true, None);
+        (self.is_settled, self.settle_at) = (true, None);
         Progressed::Some
     }
 

@@ -25,7 +25,18 @@ fn filled(folder: &Path) -> usize {
     while partition.usage().bytes == 0 {
         std::thread::yield_now();
     }
+    drop((store, partition));
+    // A journal is made 64 MiB long and is mostly empty: as it would be after a recovery.
+    for journal in files(folder).iter().filter(|file| file.extension().is_some_and(|kind| kind == "jnl")) {
+        let bytes = fs::read(journal).unwrap();
+        fs::File::options().write(true).open(journal).unwrap().set_len(filled_to(&bytes) as u64).unwrap();
+    }
     keys.len()
+}
+
+/// One past the last byte that is not 0.
+fn filled_to(bytes: &[u8]) -> usize {
+    bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1)
 }
 
 fn files(folder: &Path) -> Vec<PathBuf> {
@@ -90,8 +101,7 @@ fn whatever_is_damaged_is_rebuilt_or_said_and_never_read_as_something_else() {
     for file in files(&original.path().join("v1")) {
         let name = file.strip_prefix(original.path()).unwrap().to_owned();
         let bytes = fs::read(&file).unwrap();
-        // A journal is 64 MiB long and mostly empty.
-        let filled = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+        let filled = filled_to(&bytes);
         let places = [0, filled / 3, filled / 2, filled.saturating_sub(1)].map(Some);
         for place in places.into_iter().chain([None]) {
             let damaged = TempDir::new().unwrap();
@@ -143,6 +153,24 @@ fn a_second_opener_is_told_and_harms_nothing() {
     assert_eq!(get(&partition, SESSION, "ann").as_deref(), Some("1"));
     drop(partition);
     assert_eq!(get(&open(folder.path()).partition(0).unwrap(), SESSION, "ann").as_deref(), Some("1"));
+}
+
+#[test]
+fn a_volume_that_is_lost_while_in_use_is_an_error_and_no_hang() {
+    let folder = TempDir::new().unwrap();
+    let limits = Limits { write_buffer_bytes: 0, ..Limits::default() };
+    let store = Store::open_with(folder.path(), names(&["session"]), limits).unwrap();
+    let partition = store.partition(0).unwrap();
+    fs::remove_dir_all(folder.path().join("v1")).unwrap();
+    let value = "v".repeat(100_000);
+    let keys: Vec<String> = (0..100).map(|key| key.to_string()).collect();
+    // The first flushes fail in the background; sooner or later a write is told.
+    let error = std::iter::repeat_with(|| partition.apply(keys.iter().map(|key| put(SESSION, key, &value)), &[]))
+        .find_map(Result::err)
+        .unwrap();
+    assert!(!matches!(error, StoreError::NotRestored { .. }), "{error}");
+    drop((store, partition));
+    assert!(open(folder.path()).partition(0).is_ok());
 }
 
 #[test]
