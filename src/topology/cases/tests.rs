@@ -1,0 +1,1 @@
+//! Test files: what is read, and what each fault is called.
