@@ -21,6 +21,7 @@ mod explain;
 mod plan;
 mod run;
 mod schema;
+mod test;
 
 /// Exit codes, as documented in `headwater --help`.
 pub mod exit {
@@ -55,6 +56,7 @@ enum Command {
     Run(run::RunArgs),
     Check(check::CheckArgs),
     Explain(explain::ExplainArgs),
+    Test(test::TestArgs),
     Schema(schema::SchemaArgs),
     Plan(plan::PlanArgs),
     Apply(apply::ApplyArgs),
@@ -69,6 +71,7 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(args),
         Command::Check(args) => check::run(args),
         Command::Explain(args) => explain::run(args),
+        Command::Test(args) => test::run(args),
         Command::Schema(args) => schema::run(args),
         Command::Plan(args) => deploy(&args.deploy, |topology, settings| plan::run(&args, topology, settings)),
         Command::Apply(args) => deploy(&args.deploy, |topology, settings| apply::run(&args, topology, settings)),

@@ -126,13 +126,7 @@ impl Clock {
 
 impl RawEvent {
     /// The event; `index` counts from 0. `None` was reported.
-    pub(super) fn build(
-        &self,
-        index: usize,
-        after: Option<Duration>,
-        clock: &mut Clock,
-        cx: &mut Cx,
-    ) -> Option<Event> {
+    pub(super) fn build(&self, index: usize, after: Option<Duration>, clock: &mut Clock, cx: &mut Cx) -> Option<Event> {
         if let (Some(at), Some(_)) = (&self.occurred_at, after) {
             let message = "occurred_at and after both say when the event happened";
             cx.findings.error(codes::HW107, at.span, message, "Keep one of them");

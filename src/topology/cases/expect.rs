@@ -98,7 +98,12 @@ fn known(node: &Node, names: Vec<Arc<str>>, noun: &str, code: &'static str, cx: 
     for name in Vec::<Name>::decode(node, cx)? {
         match names.iter().find(|known| ***known == *name.value) {
             Some(known) if found.contains(known) => {
-                cx.findings.error(codes::HW215, name.span, format!("\"{known}\" stands here twice"), "Keep one of them");
+                cx.findings.error(
+                    codes::HW215,
+                    name.span,
+                    format!("\"{known}\" stands here twice"),
+                    "Keep one of them",
+                );
             }
             Some(known) => found.push(known.clone()),
             None => {

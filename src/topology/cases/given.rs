@@ -112,9 +112,7 @@ impl Build<'_> {
                 let word = map.key::<Name>("fails", cx)?;
                 failure(&word, cx).map(Given::Fails)
             }
-            _ => {
-                map.key::<super::super::decode::Flag>("not_found", cx)?.value.then_some(Given::NotFound)
-            }
+            _ => map.key::<super::super::decode::Flag>("not_found", cx)?.value.then_some(Given::NotFound),
         };
         map.finish(cx);
         let may = match end {

@@ -73,7 +73,7 @@ pub struct Expect {
 }
 
 /// One expected value.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Expected {
     /// As written: `geo.country`.
     pub name: Arc<str>,
@@ -135,12 +135,7 @@ fn nothing(findings: &mut Findings) {
 }
 
 /// Reports a name that an earlier one has already; `what` as in "two tests are called …".
-fn twice<'n>(
-    name: &Name,
-    mut before: impl Iterator<Item = (&'n str, usize)>,
-    what: &str,
-    findings: &mut Findings,
-) {
+fn twice<'n>(name: &Name, mut before: impl Iterator<Item = (&'n str, usize)>, what: &str, findings: &mut Findings) {
     if let Some((_, line)) = before.find(|(other, _)| *other == name.value) {
         let message = format!("two {what} \"{}\", the first on line {line}", name.value);
         findings.error(codes::HW215, name.span, message, "Give one of them another name");
@@ -170,7 +165,11 @@ impl Build<'_> {
             }
             let mut given = step.given.map(|node| self.given(&node.0, cx)).unwrap_or_default();
             given.extend(
-                for_all.iter().filter(|(agent, _)| given.iter().all(|(own, _)| own != agent)).cloned().collect::<Vec<_>>(),
+                for_all
+                    .iter()
+                    .filter(|(agent, _)| given.iter().all(|(own, _)| own != agent))
+                    .cloned()
+                    .collect::<Vec<_>>(),
             );
             given.sort_by_key(|(agent, _)| *agent);
             let of_case = raw.expect.as_ref().filter(|_| index == last);
@@ -188,7 +187,12 @@ impl Build<'_> {
         }
         if built.iter().all(|step| step.expect.is_empty()) && !cx.findings.has_errors() {
             let message = format!("{} expects nothing, so it cannot fail", cx.what);
-            cx.findings.error(codes::HW105, raw.name.span, message, "Write expect: { triggers: [] } or { <agent>.<field>: … }");
+            cx.findings.error(
+                codes::HW105,
+                raw.name.span,
+                message,
+                "Write expect: { triggers: [] } or { <agent>.<field>: … }",
+            );
         }
         Some(Case { name: raw.name.value.as_str().into(), line: raw.name.span.line, steps: built })
     }

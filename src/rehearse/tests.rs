@@ -1,0 +1,1 @@
+//! Whole tests of small topologies.
