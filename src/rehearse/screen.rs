@@ -21,11 +21,12 @@ pub fn screen(topology: &Topology, file: &str, verdict: &Verdict) -> String {
             1 => "event".to_owned(),
             all => format!("event {} of {all}", index + 1),
         };
-        let screen = Screen { topology, step, width: width(topology) };
         let _ = writeln!(out, "  {which}: {}", event_line(&step.record.event));
-        screen.faults(&mut out);
-        if !step.faults.iter().any(|fault| matches!(fault, Fault::Refused(_))) {
-            screen.way(&mut out);
+        match step.faults.first() {
+            Some(Fault::Refused(why)) => {
+                let _ = writeln!(out, "  ✗ intake refuses the event: {why}");
+            }
+            _ => Screen { topology, step, width: width(topology) }.way(&mut out),
         }
     }
     let not_run = verdict.events - verdict.steps.len();
@@ -49,7 +50,7 @@ fn event_line(event: &Event) -> String {
     if let Some(url) = &event.url {
         let _ = write!(line, " {}", short(url));
     }
-    let who = event.user_id.as_deref().or(event.anonymous_id.as_deref());
+    let who = event.user_id.as_deref().or(event.anonymous_id.as_deref()).filter(|who| !who.is_empty());
     let _ = write!(line, " of {}", who.unwrap_or("nobody"));
     line
 }
@@ -61,15 +62,6 @@ struct Screen<'s> {
 }
 
 impl Screen<'_> {
-    fn faults(&self, out: &mut String) {
-        for fault in &self.step.faults {
-            let _ = match fault {
-                Fault::Refused(why) => writeln!(out, "  ✗ intake refuses the event: {why}"),
-                Fault::Unanswered(agent) => writeln!(out, "  ✗ {}", self.unanswered(&self.topology.agents[*agent])),
-            };
-        }
-    }
-
     /// What to write where a test says nothing of somebody who would leave the process.
     fn unanswered(&self, agent: &AgentSpec) -> String {
         let whom = match &agent.kind {
@@ -84,9 +76,11 @@ impl Screen<'_> {
         let fields: Vec<String> = agent.output.iter().map(|field| format!("{}: …", field.name)).collect();
         let name = &agent.name;
         format!(
-            "{name} would ask {whom}, and given says nothing of it. Write given: {{ {name}: {{ {} }} }}, or {{ {name}: {{ fails: \
-             timeout }} }}",
-            fields.join(", ")
+            "{name:<width$}  would ask {whom}, and given says nothing of it.\n    {:width$}    Write given: {{ {name}: {{ {} }} }}, or \
+             {{ {name}: {{ fails: timeout }} }}",
+            "",
+            fields.join(", "),
+            width = self.width
         )
     }
 
@@ -95,6 +89,11 @@ impl Screen<'_> {
         let record = &self.step.record;
         self.below(out, |path| matches!(path, Path::Event(_) | Path::Map(_) | Path::Entry(..)));
         for (index, (agent, part)) in self.topology.agents.iter().zip(&record.parts).enumerate() {
+            if self.step.faults.contains(&Fault::Unanswered(index)) {
+                // What follows would rest on an answer that nobody gave.
+                let _ = writeln!(out, "  ✗ {}", self.unanswered(agent));
+                return;
+            }
             self.line(out, &agent.name, &format!("{:<8} {}", part.provenance.outcome.name(), told(agent, part)));
             let is_its = |path: &Path| matches!(path, Path::Part { agent, .. } | Path::Provenance { agent, .. } if *agent == index);
             if self.below(out, is_its) {

@@ -103,15 +103,10 @@ leaf_schema! {
 }
 
 /// The time in a test, from event to event.
+#[derive(Default)]
 pub(super) struct Clock {
     /// Of the event before; `None` before the first.
     last_ms: Option<i64>,
-}
-
-impl Default for Clock {
-    fn default() -> Self {
-        Clock { last_ms: None }
-    }
 }
 
 impl Clock {

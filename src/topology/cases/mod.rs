@@ -17,7 +17,10 @@ mod value;
 
 use std::{sync::Arc, time::Duration};
 
-use self::{expect::Expecting, raw::RawCase};
+use self::{
+    expect::Expecting,
+    raw::{Later, RawCase},
+};
 use super::{
     codes,
     decode::{Cx, Decode, Name},
@@ -25,7 +28,7 @@ use super::{
     model::Topology,
     scope::{Names, Signature},
     vars::Variables,
-    yaml::{self, Span},
+    yaml::{self, Shape, Span},
 };
 use crate::event::{Event, Path, Reason, Value};
 
@@ -79,13 +82,6 @@ pub struct Expected {
     pub name: Arc<str>,
     pub path: Path,
     pub value: Value,
-}
-
-impl Expect {
-    /// Whether it asks nothing.
-    pub fn is_empty(&self) -> bool {
-        self.values.is_empty() && self.triggers.is_none() && self.incomplete.is_none()
-    }
 }
 
 /// Loads the tests of a topology from the text of their file. `file_name` stands in findings.
@@ -157,6 +153,10 @@ impl Build<'_> {
         let mut ids: Vec<(Name, usize)> = Vec::new();
         let last = steps.len() - 1;
         for (index, step) in steps.iter().enumerate() {
+            if let (0, Some(after)) = (index, step.after) {
+                let message = "the first event comes after none";
+                cx.findings.error(codes::HW107, after.span, message, "Take after away, or write occurred_at");
+            }
             let event = step.event.build(index, step.after.map(|after| after.value), &mut clock, cx);
             if let Some(id) = &step.event.id {
                 let before = ids.iter().map(|(id, line)| (id.value.as_str(), *line));
@@ -185,14 +185,11 @@ impl Build<'_> {
             };
             built.push(CaseStep { event: event?, given, expect });
         }
-        if built.iter().all(|step| step.expect.is_empty()) && !cx.findings.has_errors() {
+        let written = |expect: &Later| !matches!(&expect.0.shape, Shape::Map(entries) if entries.is_empty());
+        if !raw.expect.iter().chain(steps.iter().filter_map(|step| step.expect)).any(written) {
             let message = format!("{} expects nothing, so it cannot fail", cx.what);
-            cx.findings.error(
-                codes::HW105,
-                raw.name.span,
-                message,
-                "Write expect: { triggers: [] } or { <agent>.<field>: … }",
-            );
+            let fix = "Write expect: { triggers: [] } or { <agent>.<field>: … }";
+            cx.findings.error(codes::HW105, raw.name.span, message, fix);
         }
         Some(Case { name: raw.name.value.as_str().into(), line: raw.name.span.line, steps: built })
     }

@@ -90,9 +90,9 @@ impl RawCase {
                 cx.findings.error(codes::HW107, self.name.span, message, "Keep one of them");
                 None
             }
-            (None, _) => {
-                // A fault inside the event was reported, and is why it is not here.
-                if !cx.findings.has_errors() {
+            (None, events) => {
+                // Events with faults were reported, and are left out.
+                if events.is_none() || !cx.findings.has_errors() {
                     let message = format!("{} has no event", cx.what);
                     cx.findings.error(codes::HW105, self.name.span, message, "Write event: { type: page, url: … }");
                 }
