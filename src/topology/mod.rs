@@ -42,7 +42,7 @@ mod units;
 mod vars;
 mod yaml;
 
-pub use cases::{Case, CaseStep, Expect, Expected, Given, load_cases};
+pub use cases::{Case, CaseStep, Expect, Expected, Given, load_cases, test_json_schema};
 pub use diagnostic::{Diagnostic, Severity, render};
 pub use load::{LoadOptions, Loaded, load};
 pub use model::*;

@@ -26,6 +26,7 @@ use super::{
     decode::{Cx, Decode, Name},
     diagnostic::{Diagnostic, Findings},
     model::Topology,
+    schema,
     scope::{Names, Signature},
     vars::Variables,
     yaml::{self, Shape, Span},
@@ -92,6 +93,11 @@ pub fn load_cases(file_name: &str, text: &str, topology: &Topology) -> Result<Ve
     let mut findings = Findings::new(file_name, text);
     let cases = parse(text, topology, &mut findings);
     if findings.has_errors() { Err(findings.into_sorted()) } else { Ok(cases) }
+}
+
+/// `schemas/test.schema.json`, for completion and hovers in `<topology>.test.yaml`.
+pub fn test_json_schema() -> String {
+    schema::schema_of::<Vec<RawCase>>("Headwater topology tests")
 }
 
 fn parse(text: &str, topology: &Topology, findings: &mut Findings) -> Vec<Case> {

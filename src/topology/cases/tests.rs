@@ -127,18 +127,33 @@ fn a_test_has_no_variables() {
     assert_eq!(faults("- { name: x, event: { revenue: \"${R}\" }, expect: { triggers: [] } }"), ["HW506"]);
 }
 
+#[test]
+fn the_schema_in_the_repository_is_up_to_date() {
+    let written = include_str!("../../../schemas/test.schema.json");
+    assert!(written == crate::topology::test_json_schema(), "schemas/test.schema.json: run `headwater schema`");
+}
+
 proptest! {
-    /// A case that was read is the file's, whole: none is dropped without a finding.
+    /// What was read is the file, whole: no test is dropped without a finding.
     #[test]
-    fn nothing_is_dropped_unseen(lines in prop::collection::vec(prop::sample::select(vec![
-        "- name: a", "- name: b", "  event: {}", "  event: { type: page }", "  events: [{ event: {} }]", "  expect: { triggers: [] }",
-        "  expect: { crm.segment: a }", "  given: { crm: { segment: a } }", "  given: { crm: { fails: timeout } }", "  given: 7",
-        "  nonsense: 1", "    deep: {}", "\t- tab", "- [", "- !tag x", "- {}", "&a",
-    ]), 0..12)) {
-        let text = lines.join("\n");
-        if let Ok(cases) = cases(&text) {
-            let written = lines.iter().filter(|line| line.starts_with("- ")).count();
-            prop_assert_eq!(cases.len(), written, "{}", text);
+    fn nothing_is_dropped_unseen(picks in prop::collection::vec((0..4_usize, 0..4_usize, 0..5_usize, 0..5_usize), 1..4)) {
+        const EVENTS: [&str; 4] =
+            ["event: {}", "event: { type: page }", "events: [{ event: {} }, { event: {}, after: 1h }]", "event: { ip: [] }"];
+        const GIVEN: [&str; 4] = ["", "given: {}", "given: { crm: { segment: a } }", "given: { crm: 7 }"];
+        const EXPECT: [&str; 5] =
+            ["expect: { triggers: [] }", "expect: { crm.segment: a }", "expect: { status: partial }", "expect: 7", ""];
+        const MORE: [&str; 5] = ["", "# nothing", "", "nonsense: 1", "expect: {}"];
+        let one = |(index, (event, given, expect, more)): (usize, &(usize, usize, usize, usize))| {
+            format!("- name: n{index}\n  {}\n  {}\n  {}\n  {}\n", EVENTS[*event], GIVEN[*given], EXPECT[*expect], MORE[*more])
+        };
+        let text: String = picks.iter().enumerate().map(one).collect();
+        let sound = picks.iter().all(|(event, given, expect, more)| *event < 3 && *given < 3 && *expect < 3 && *more < 3);
+        match cases(&text) {
+            Ok(cases) => {
+                prop_assert!(sound, "{text}");
+                prop_assert_eq!(cases.len(), picks.len(), "{}", text);
+            }
+            Err(findings) => prop_assert!(!sound && !findings.is_empty(), "{text}"),
         }
     }
 }
