@@ -32,6 +32,7 @@ given says, by agent, what is answered instead of running it; whoever would leav
   crm: { fails: timeout }      or rate_limited, breaker_open, bad_response, unavailable, rejected; then its fallbacks
   crm: { not_found: true }                                         it has nothing under that key
   state: { session: { page_views: 6 } }                            what an agent that keeps state says at this event
+Attribution runs without its table of campaigns, unless given speaks of it. No event is ever overdue.
 expect holds <agent>.<field>: value, <agent>.outcome and the like, triggers: [campaign], status, incomplete: [agent].
 events: [{ event: …, after: 5m, given: …, expect: … }, …] instead of event: each builds on those before it.
 

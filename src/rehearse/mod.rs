@@ -195,9 +195,9 @@ const LEXICON: &str = "lexicon";
 
 /// The agent that a failed call of this one falls to.
 fn lexicon_of(spec: &AgentSpec) -> Option<AgentSpec> {
-    let AgentKind::LocalLlm(_) = &spec.kind else { return None };
-    let model = LocalLlmSpec { model: LEXICON.into(), directory: None };
-    falls_to_lexicon(spec).then(|| AgentSpec { kind: AgentKind::LocalLlm(model), ..spec.clone() })
+    let AgentKind::LocalLlm(model) = &spec.kind else { return None };
+    let lexicon = LocalLlmSpec { model: LEXICON.into(), ..model.clone() };
+    falls_to_lexicon(spec).then(|| AgentSpec { kind: AgentKind::LocalLlm(lexicon), ..spec.clone() })
 }
 
 /// The agent itself, without its guard's questions: the stand-in's guard asks them. Attribution runs without its
