@@ -1,7 +1,7 @@
 //! Everything a topology talks to, in this process: broker, registry, stub CRM, webhook receiver; and the topology itself,
 //! applied and running among them.
 
-use std::{collections::BTreeMap, io};
+use std::{collections::BTreeMap, io, path::PathBuf};
 
 use super::{
     broker::{Broker, BrokerConfig, BrokerError},
@@ -15,13 +15,14 @@ use crate::{
     config::{Settings, SettingsError, environment},
     kafka::admin::{Admin, AdminError},
     ops::{Deployment, Observed, OpsError, Options, Pipeline, RunError, RunOptions, apply, observe, plan, start},
-    rehearse::TestPlaces,
     secret::Secret,
     topology::{Diagnostic, LoadOptions, Loaded, Placement, Topology, Variables, load, plan_refusals},
 };
 
 /// Signs the demo's webhooks.
 const HOOK_SECRET: &str = "whsec_ZGVtby1zZWNyZXQtb2YtaGVhZHdhdGVy";
+/// MaxMind's own test data: a few networks that exist on no real globe's map but theirs.
+const PLACES: &[u8] = crate::rehearse::TEST_PLACES;
 
 /// How the world is set up.
 #[derive(Debug, Clone)]
@@ -88,7 +89,7 @@ pub struct World {
     /// What the topology's author should know.
     pub warnings: Vec<Diagnostic>,
     pub pipeline: Pipeline,
-    places: TestPlaces,
+    places: tempdir::Scratch,
 }
 
 impl World {
@@ -100,8 +101,8 @@ impl World {
         let crm = Crm::start(Some(options.crm_port), options.crm.clone()).await?;
         let intent = Intent::start(Some(options.intent_port)).await?;
         let receiver = Receiver::start(Some(options.receiver_port), &Secret::new(HOOK_SECRET)).await?;
-        let places = TestPlaces::lay_out()?;
-        let variables = variables(&crm, &intent, &receiver, places.file());
+        let places = tempdir::Scratch::with("places.mmdb", PLACES)?;
+        let variables = variables(&crm, &intent, &receiver, &places.file);
         let options_of_load = LoadOptions {
             variables: Variables::required(variables),
             bind_unbound_to: Some(crm.url()),
@@ -166,4 +167,29 @@ fn variables(crm: &Crm, intent: &Intent, receiver: &Receiver, places: &std::path
     .collect();
     variables.extend(environment());
     variables
+}
+
+mod tempdir {
+    use super::{PathBuf, io};
+
+    /// A file in the system's temporary folder that goes with its owner.
+    pub struct Scratch {
+        pub file: PathBuf,
+    }
+
+    impl Scratch {
+        pub fn with(name: &str, content: &[u8]) -> io::Result<Self> {
+            let file =
+                std::env::temp_dir().join(format!("headwater-{}-{:x}-{name}", std::process::id(), fastrand::u64(..)));
+            std::fs::write(&file, content)?;
+            Ok(Scratch { file })
+        }
+    }
+
+    impl Drop for Scratch {
+        fn drop(&mut self) {
+            // The system clears its temporary folder where this fails.
+            let _ = std::fs::remove_file(&self.file);
+        }
+    }
 }

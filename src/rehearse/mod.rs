@@ -20,7 +20,8 @@ mod verdict;
 
 use std::{collections::HashMap, io, sync::Arc};
 
-pub use places::TestPlaces;
+pub use places::TEST_PLACES;
+use places::TestPlaces;
 pub use report::report;
 pub use screen::screen;
 pub use verdict::{Difference, Fault, StepVerdict, Verdict};

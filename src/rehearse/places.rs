@@ -1,16 +1,16 @@
-//! MaxMind's own test data: a few networks that exist on no real globe's map but theirs. For tests and the demo, where
-//! no database of places is there.
+//! MaxMind's own test data as a file, for where no database of places is there.
 
 use std::{
     io,
     path::{Path, PathBuf},
 };
 
-const PLACES: &[u8] = include_bytes!("../../tests/fixtures/geoip/GeoIP2-City-Test.mmdb");
+/// MaxMind's own test data: a few networks that exist on no real globe's map but theirs.
+pub const TEST_PLACES: &[u8] = include_bytes!("../../tests/fixtures/geoip/GeoIP2-City-Test.mmdb");
 
 /// The test data as a file in the system's temporary folder; it goes with its owner.
 #[derive(Debug)]
-pub struct TestPlaces {
+pub(super) struct TestPlaces {
     file: PathBuf,
 }
 
@@ -19,7 +19,7 @@ impl TestPlaces {
     pub fn lay_out() -> io::Result<Self> {
         let name = format!("headwater-{}-{:x}-places.mmdb", std::process::id(), fastrand::u64(..));
         let file = std::env::temp_dir().join(name);
-        std::fs::write(&file, PLACES)?;
+        std::fs::write(&file, TEST_PLACES)?;
         Ok(TestPlaces { file })
     }
 
