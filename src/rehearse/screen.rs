@@ -2,9 +2,11 @@
 
 use std::{borrow::Cow, fmt::Write as _};
 
+use chrono::{DateTime, SecondsFormat};
+
 use super::{Difference, Fault, StepVerdict, Verdict};
 use crate::{
-    event::{Event, Outcome, Part, Path, Reason, Record, Value},
+    event::{Event, EventField, Outcome, Part, Path, Reason, Record, RecordField, Type, Value},
     expr::{Condition, Truth},
     topology::{AgentKind, AgentSpec, Topology, TriggerSpec},
 };
@@ -133,10 +135,19 @@ impl Screen<'_> {
                 && is_here(&expected.path)
             {
                 any = true;
+                let shown = |value| shown(value, self.type_at(&expected.path));
                 self.difference(out, index, &expected.name, &shown(&expected.value), &shown(got));
             }
         }
         any
+    }
+
+    fn type_at(&self, path: &Path) -> Option<Type> {
+        match path {
+            Path::Part { agent, field } => Some(self.topology.agents.get(*agent)?.output.get(*field)?.ty),
+            Path::Event(EventField::OccurredAt) | Path::Record(RecordField::ReceivedAt) => Some(Type::Timestamp),
+            _ => None,
+        }
     }
 
     /// The first of all bears the mark.
@@ -225,8 +236,9 @@ fn told(agent: &AgentSpec, part: &Part) -> String {
     if let Some(age_ms) = provenance.age_ms {
         how.push(format!("{} old", ago(age_ms)));
     }
-    let fields = agent.output.iter().enumerate().map(|(index, field)| (&field.name, part.field(index)));
-    let fields = fields.filter(|(_, value)| !value.is_null()).map(|(name, value)| format!("{name} {}", shown(value)));
+    let fields = agent.output.iter().enumerate().map(|(index, field)| (field, part.field(index)));
+    let fields = fields.filter(|(_, value)| !value.is_null());
+    let fields = fields.map(|(field, value)| format!("{} {}", field.name, shown(value, Some(field.ty))));
     format!("{:<24} {}", how.join(", "), fields.collect::<Vec<_>>().join(" · "))
 }
 
@@ -244,12 +256,18 @@ fn names(names: &[std::sync::Arc<str>]) -> String {
 }
 
 /// A value as a test file would write it.
-fn shown(value: &Value) -> String {
-    match value {
-        Value::Null => "null".to_owned(),
-        Value::Text(text) => quoted(text),
-        Value::List(values) => format!("[{}]", values.iter().map(shown).collect::<Vec<_>>().join(", ")),
-        value => short(&value.to_string()).into_owned(),
+fn shown(value: &Value, ty: Option<Type>) -> String {
+    match (value, ty) {
+        (Value::Null, _) => "null".to_owned(),
+        (Value::Text(text), _) => quoted(text),
+        (Value::List(values), _) => {
+            format!("[{}]", values.iter().map(|value| shown(value, None)).collect::<Vec<_>>().join(", "))
+        }
+        (Value::Int(ms), Some(Type::Timestamp)) => match DateTime::from_timestamp_millis(*ms) {
+            Some(at) => at.to_rfc3339_opts(SecondsFormat::AutoSi, true),
+            None => ms.to_string(),
+        },
+        (value, _) => short(&value.to_string()).into_owned(),
     }
 }
 
