@@ -90,7 +90,7 @@ impl Rehearsal {
             let prompt = Arc::new(Prompt::default());
             let real = if leaves_the_process(&spec.kind) { None } else { Some(bare(topology, &spec)?) };
             let lexicon = lexicon_of(&spec).map(|spec| bare(topology, &spec)).transpose()?;
-            let stand_in = StandIn::new(&spec, prompt.clone(), real, lexicon);
+            let stand_in = StandIn::new(topology, &spec, prompt.clone(), real, lexicon);
             cast.push(agent::guarded(&spec, Box::new(stand_in)));
             prompts.push(prompt);
         }

@@ -14,7 +14,7 @@ use crate::{
     agent::{Agent, Ordered, Step},
     event::{Outcome, Part, Path, Provenance, Reason, Record, Source, Value},
     policy::Fallbacks,
-    topology::{AgentKind, AgentSpec, Fallback, Given},
+    topology::{AgentKind, AgentSpec, Fallback, Given, ServiceKind, Topology},
 };
 
 /// What the test says at the event under way, and whether somebody asked who must not be asked.
@@ -43,7 +43,7 @@ pub(super) struct StandIn {
     real: Option<Arc<dyn Agent>>,
     /// Sentiment by lexicon, where a fallback asks for it.
     lexicon: Option<Arc<dyn Agent>>,
-    /// What a service is asked with: without them it is not called. Empty for agents that call none.
+    /// What is asked with: without one of them nobody is asked. Empty for agents that ask nobody.
     asks_with: Vec<Path>,
     source: Source,
     fallbacks: Fallbacks,
@@ -53,20 +53,21 @@ pub(super) struct StandIn {
 impl StandIn {
     /// A stand-in for that agent; `real` is `None` where it would leave the process.
     pub fn new(
+        topology: &Topology,
         spec: &AgentSpec,
         prompt: Arc<Prompt>,
         real: Option<Arc<dyn Agent>>,
         lexicon: Option<Arc<dyn Agent>>,
     ) -> Self {
-        let calls = matches!(spec.kind, AgentKind::Function { .. } | AgentKind::Later { .. });
         StandIn {
             prompt,
             real,
             lexicon,
-            asks_with: if calls { spec.input.iter().map(|(_, path)| path.clone()).collect() } else { Vec::new() },
+            asks_with: asks_with(topology, spec),
             source: source_of(&spec.kind),
             fallbacks: Fallbacks::new(spec),
-            retry: spec.retry,
+            // A model on this machine is asked once.
+            retry: if matches!(spec.kind, AgentKind::LocalLlm(_)) { 0 } else { spec.retry },
         }
     }
 
@@ -97,22 +98,26 @@ impl StandIn {
                 self.tried(self.fallbacks.failed(*because, cached), *because)
             }
             Given::Fails(because) => match &self.lexicon {
-                Some(lexicon) => return by_lexicon(lexicon.start(record), *because),
+                Some(lexicon) => return by_lexicon(lexicon.start(record), *because, self.attempts(*because)),
                 None => self.tried(self.fallbacks.failed(*because, || None), *because),
             },
         };
         Step::Done(part)
     }
 
-    /// The part with the attempts that such a failure takes: all of them where another may help, one where the answer
-    /// was final, none where nothing was sent (our own rate limit, an open breaker).
     fn tried(&self, mut part: Part, because: Reason) -> Part {
-        part.provenance.attempts = match because {
+        part.provenance.attempts = self.attempts(because);
+        part
+    }
+
+    /// The attempts that such a failure takes: all of them where another may help, one where the answer was final,
+    /// none where nothing was sent (our own rate limit, an open breaker).
+    fn attempts(&self, because: Reason) -> u32 {
+        match because {
             Reason::Timeout | Reason::Unavailable => self.retry.saturating_add(1),
             Reason::RateLimited | Reason::BreakerOpen => 0,
             _ => 1,
-        };
-        part
+        }
     }
 }
 
@@ -136,11 +141,28 @@ impl Agent for StandIn {
     }
 }
 
-/// Whether a service cannot be asked with it.
+/// The inputs that an agent's question is made of.
+fn asks_with(topology: &Topology, spec: &AgentSpec) -> Vec<Path> {
+    let service = match spec.kind {
+        AgentKind::Function { service } => topology.services.get(service),
+        AgentKind::Later { .. } | AgentKind::LocalLlm(_) => None,
+        _ => return Vec::new(),
+    };
+    let is_asked = |name: &str| match service.map(|service| &service.kind) {
+        Some(ServiceKind::Http(http)) => {
+            let hole = format!("{{{name}}}");
+            http.url.contains(&hole) || http.body.as_ref().is_some_and(|body| body.to_string().contains(&hole))
+        }
+        _ => true,
+    };
+    spec.input.iter().filter(|(name, _)| is_asked(name)).map(|(_, path)| path.clone()).collect()
+}
+
+/// Whether nobody can be asked with it.
 fn is_absent(value: &Value) -> bool {
     match value {
         Value::Null => true,
-        Value::Text(text) => text.is_empty(),
+        Value::Text(text) => text.trim().is_empty(),
         _ => false,
     }
 }
@@ -162,12 +184,13 @@ pub(super) fn falls_to_lexicon(spec: &AgentSpec) -> bool {
 }
 
 /// What the lexicon says, marked as standing in for a call that failed.
-fn by_lexicon(step: Step, because: Reason) -> Step {
+fn by_lexicon(step: Step, because: Reason, attempts: u32) -> Step {
     let mark = move |mut part: Part| {
         if part.provenance.outcome == Outcome::Ok {
             part.provenance.outcome = Outcome::Fallback;
             part.provenance.reason = Some(because);
             part.provenance.source = Some(Source::Lexicon);
+            part.provenance.attempts = attempts;
         }
         part
     };
@@ -193,21 +216,21 @@ mod tests {
     #[test]
     fn the_lexicon_stands_in_for_a_failed_call_and_says_so() {
         let part = Part::ok(Source::Lexicon, vec!["negative".into()]);
-        let Step::Done(part) = by_lexicon(Fixed(part).start(&Record::default()), Reason::Timeout) else {
+        let Step::Done(part) = by_lexicon(Fixed(part).start(&Record::default()), Reason::Timeout, 1) else {
             panic!("not done")
         };
         assert_eq!(part.field(0), &Value::text("negative"));
         let provenance = part.provenance;
         assert_eq!(
-            (provenance.outcome, provenance.reason, provenance.source),
-            (Outcome::Fallback, Some(Reason::Timeout), Some(Source::Lexicon))
+            (provenance.outcome, provenance.reason, provenance.source, provenance.attempts),
+            (Outcome::Fallback, Some(Reason::Timeout), Some(Source::Lexicon), 1)
         );
     }
 
     #[test]
     fn a_lexicon_without_a_text_stays_skipped() {
         let skipped = Part::without(Outcome::Skipped, Reason::MissingInput);
-        let Step::Done(part) = by_lexicon(Step::Done(skipped.clone()), Reason::Timeout) else { panic!("not done") };
+        let Step::Done(part) = by_lexicon(Step::Done(skipped.clone()), Reason::Timeout, 1) else { panic!("not done") };
         assert_eq!(part, skipped);
     }
 }

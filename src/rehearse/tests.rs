@@ -184,7 +184,8 @@ impl Keyed for Counter {
 async fn state_is_kept_per_key_within_a_test_and_not_beyond() {
     let mut rehearsal = Rehearsal::new(&topology("cache")).unwrap();
     let spec = rehearsal.topology.agents[0].clone();
-    let counter = StandIn::new(&spec, rehearsal.prompts[0].clone(), Some(Arc::new(KeyedAgent(Counter))), None);
+    let counter: Arc<dyn Agent> = Arc::new(KeyedAgent(Counter));
+    let counter = StandIn::new(&rehearsal.topology, &spec, rehearsal.prompts[0].clone(), Some(counter), None);
     rehearsal.cast[0] = agent::guarded(&spec, Box::new(counter));
     let text = "- name: x\n  given: { crm: { segment: a } }\n  events: [{ event: {} }, { event: { user_id: other } }, \
                 { event: {}, given: { device: { bot: true } } }, { event: {} }]\n  expect: { triggers: [] }";
@@ -203,4 +204,25 @@ async fn an_event_is_never_overdue_whatever_the_day() {
     let mut rehearsal = Rehearsal::new(&topology).unwrap();
     let text = "- { name: x, event: {}, given: { crm: { segment: a } }, expect: { crm.outcome: ok } }";
     assert!(run(&mut rehearsal, text).await.passed());
+}
+
+#[tokio::test]
+async fn a_question_needs_only_what_it_is_made_of() {
+    let text = r#"
+name: api
+source: { topic: events.raw }
+services:
+  odd: { type: http, method: POST, url: "https://odd.example/{id}", body: { plan: "{plan}" }, result: { level: /level } }
+agents:
+  - { name: odd, type: function, input: { id: event.user_id, plan: event.properties.plan, unused: event.referrer } }
+"#;
+    let topology = load("t.yaml", text, &LoadOptions::default()).unwrap().topology;
+    let mut rehearsal = Rehearsal::new(&topology).unwrap();
+    let reason = async |rehearsal: &mut Rehearsal, event: &str| {
+        let text =
+            format!("- {{ name: x, event: {event}, given: {{ odd: {{ level: high }} }}, expect: {{ triggers: [] }} }}");
+        run(rehearsal, &text).await.steps[0].record.parts[0].provenance.reason
+    };
+    assert_eq!(reason(&mut rehearsal, "{ properties: { plan: pro } }").await, None);
+    assert_eq!(reason(&mut rehearsal, "{ referrer: x }").await, Some(Reason::MissingInput));
 }
