@@ -24,6 +24,7 @@
 //! - [`worker`]: the shell around the engine: one consumer and its producer
 //! - [`deliver`]: from a trigger to an answered webhook
 //! - [`stage`]: **the picture**: intake, enrich, decide, deliver, each read in one sitting
+//! - [`rehearse`]: topology tests: events through agents and rules, without Kafka
 //! - [`ops`]: plan, apply, run
 //! - [`dev`]: the development world: broker, registry, stubs, sample traffic
 //! - [`cli`]: one file per command
@@ -41,6 +42,7 @@ pub mod expr;
 pub mod kafka;
 pub mod ops;
 pub mod policy;
+pub mod rehearse;
 pub mod secret;
 pub mod service;
 pub mod stage;

@@ -21,5 +21,6 @@ mod stubs;
 mod help;
 #[allow(dead_code)]
 mod support;
+mod topology_tests;
 mod verifier;
 mod worker;

@@ -19,7 +19,7 @@ fn every_example_of_the_offline_commands_works() {
             fs::copy(entry.path(), folder.path().join(part).join(entry.file_name())).unwrap();
         }
     }
-    for command in ["check", "explain", "schema"] {
+    for command in ["check", "explain", "schema", "test"] {
         let (help, code) = headwater(folder.path(), &[command, "--help"]);
         assert_eq!(code, 0, "{command} --help");
         let examples: Vec<&str> = help

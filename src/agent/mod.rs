@@ -107,6 +107,11 @@ pub fn build(topology: &Topology, services: &Arc<Services>) -> Result<Vec<Arc<dy
     agents.collect()
 }
 
+/// An agent of one's own behind the guard that a declaration asks for: topology tests put their stand-ins there.
+pub fn guarded(spec: &AgentSpec, agent: Box<dyn Agent>) -> Arc<dyn Agent> {
+    Arc::new(guard::Guard::new(spec, agent))
+}
+
 /// For each output field what it shows of an agent's result, looked up once: by the result's name, else by the
 /// field's own; `None` where the agent knows neither, and the field stays null.
 fn fields<T>(output: &[OutputField], known: impl Fn(&str) -> Option<T>) -> Box<[Option<T>]> {

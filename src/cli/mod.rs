@@ -22,6 +22,7 @@ mod plan;
 mod run;
 mod schema;
 mod state;
+mod test;
 
 /// Exit codes, as documented in `headwater --help`.
 pub mod exit {
@@ -56,6 +57,7 @@ enum Command {
     Run(run::RunArgs),
     Check(check::CheckArgs),
     Explain(explain::ExplainArgs),
+    Test(test::TestArgs),
     Schema(schema::SchemaArgs),
     Plan(plan::PlanArgs),
     Apply(apply::ApplyArgs),
@@ -71,6 +73,7 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(args),
         Command::Check(args) => check::run(args),
         Command::Explain(args) => explain::run(args),
+        Command::Test(args) => test::run(args),
         Command::Schema(args) => schema::run(args),
         Command::Plan(args) => deploy(&args.deploy, |topology, settings| plan::run(&args, topology, settings)),
         Command::State(args) => state::run(&args).into(),

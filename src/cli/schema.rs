@@ -9,10 +9,10 @@ use std::{
 use super::{DEFAULT_TOPOLOGY, complain, exit, print};
 use crate::{
     codec::enriched_schema,
-    topology::{LoadOptions, Topology, Variables, json_schema, load, render},
+    topology::{LoadOptions, Topology, Variables, json_schema, load, render, test_json_schema},
 };
 
-/// Write the derived schemas: the topology's JSON schema for editors, and what follows from a topology.
+/// Write the derived schemas: the JSON schemas of topologies and tests for editors, and what follows from a topology.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Exit codes: 0 written or up to date, 1 out of date (--check) or the topology has errors, 3 a file cannot be read or written.
@@ -37,6 +37,7 @@ pub(crate) struct SchemaArgs {
 fn derived(topology: &Topology) -> Vec<(String, String)> {
     vec![
         ("topology.schema.json".to_owned(), json_schema()),
+        ("test.schema.json".to_owned(), test_json_schema()),
         (format!("{}.Enriched.avsc", topology.name), enriched_schema(topology)),
     ]
 }

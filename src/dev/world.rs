@@ -22,7 +22,7 @@ use crate::{
 /// Signs the demo's webhooks.
 const HOOK_SECRET: &str = "whsec_ZGVtby1zZWNyZXQtb2YtaGVhZHdhdGVy";
 /// MaxMind's own test data: a few networks that exist on no real globe's map but theirs.
-const PLACES: &[u8] = include_bytes!("../../tests/fixtures/geoip/GeoIP2-City-Test.mmdb");
+const PLACES: &[u8] = crate::rehearse::TEST_PLACES;
 
 /// How the world is set up.
 #[derive(Debug, Clone)]

@@ -9,9 +9,11 @@
 //! - check: `calls`, `site` (conditions), `names`, `suggest`; findings are `diagnostic`s with `codes`
 //! - place: `place`
 //! - `refuse`: what this version checks but does not run
+//! - `cases`: the tests beside a topology
 
 mod agents;
 mod calls;
+mod cases;
 pub mod codes;
 mod decode;
 mod diagnostic;
@@ -42,6 +44,7 @@ mod units;
 mod vars;
 mod yaml;
 
+pub use cases::{Case, CaseStep, Expect, Expected, Given, load_cases, test_json_schema};
 pub use diagnostic::{Diagnostic, Severity, render};
 pub use load::{LoadOptions, Loaded, load};
 pub use model::*;

@@ -82,7 +82,7 @@ impl Node {
 /// Reads the one document of a file. Findings are reported; without a tree there was an error.
 pub(super) fn parse(text: &str, findings: &mut Findings) -> Option<Node> {
     if text.len() > MAX_BYTES {
-        let message = format!("a topology has at most {MAX_BYTES} bytes; this file has {}", text.len());
+        let message = format!("a file has at most {MAX_BYTES} bytes; this one has {}", text.len());
         findings.error(codes::HW102, Span { line: 1, column: 1, ..Span::default() }, message, "");
         return None;
     }
@@ -106,7 +106,7 @@ pub(super) fn parse(text: &str, findings: &mut Findings) -> Option<Node> {
             Event::StreamStart | Event::StreamEnd | Event::DocumentEnd => {}
             Event::DocumentStart(..) if root.is_none() => root = reader.node(&mut Vec::new()),
             _ => {
-                let message = "a topology is one document; this is a second one";
+                let message = "a file is one document; this is a second one";
                 reader.findings.error(codes::HW102, Span::of(span), message, "Put it into a file of its own");
                 break;
             }
@@ -211,7 +211,7 @@ impl<'t, I: Iterator<Item = (Event<'t>, ParserSpan)>> Reader<'t, '_, I> {
             )
         } else {
             (
-                format!("\"{token}\" is a YAML {what}; a topology has none, since they change values unseen"),
+                format!("\"{token}\" is a YAML {what}; our files have none, since they change values unseen"),
                 "Write the value out, or quote it if it is meant as text".to_owned(),
             )
         };

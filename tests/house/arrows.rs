@@ -12,7 +12,7 @@ use super::{
 /// The modules from the ground up. A file imports only from its own module and those before it.
 const LAYERS: &[&str] = &[
     "clock", "secret", "event", "expr", "topology", "config", "codec", "policy", "service", "agent", "state", "engine",
-    "kafka", "worker", "deliver", "stage", "ops", "dev", "cli",
+    "kafka", "worker", "deliver", "stage", "rehearse", "ops", "dev", "cli",
 ];
 
 /// Narrower than the layers: only files whose path begins so import this module.
