@@ -48,11 +48,12 @@ fn what_is_not_applied_does_not_run_and_says_what_to_do() {
 #[test]
 fn what_later_versions_bring_is_refused_by_name() {
     let site = site("placement: fused");
-    let file = site.edited("    expires: 2h ", "    cooldown: 24h\n    expires: 2h ");
+    let sink = "sinks:\n  audit: { type: postgres, from: [enriched], url: \"postgres://db/audit\" }\n\ndestinations:\n";
+    let file = site.edited("destinations:\n", sink);
     for command in ["run", "apply"] {
         let refused = site.command_on(&file, &[command], &[]);
         assert_eq!(refused.status.code(), Some(1), "{}", said(&refused));
-        assert!(said(&refused).contains("HW505") && said(&refused).contains("cooldown"), "{}", said(&refused));
+        assert!(said(&refused).contains("HW505") && said(&refused).contains("postgres"), "{}", said(&refused));
     }
 }
 
