@@ -27,11 +27,11 @@ const LOOK_EVERY: Duration = Duration::from_millis(300);
 #[derive(clap::Args)]
 #[command(after_help = "\
 given says, by agent, what is answered instead of running it; whoever would leave the process and is asked must be there:
-  crm: { segment: enterprise }                                     it answers these fields; the others are null
-  crm: { stale: { segment: enterprise }, age: 7m, because: timeout } it does not answer, and the cache holds this
-  crm: { fails: timeout }      or rate_limited, breaker_open, bad_response, unavailable, rejected; then its fallbacks
-  crm: { not_found: true }                                         it has nothing under that key
-  state: { session: { page_views: 6 } }                            what an agent that keeps state says at this event
+  crm: { segment: enterprise }      it answers these fields; the others are null
+  crm: { stale: { segment: enterprise }, age: 7m, because: timeout }   it does not answer, and the cache holds this
+  crm: { fails: timeout }           or rate_limited, breaker_open, bad_response, unavailable, rejected; then its fallbacks
+  crm: { not_found: true }          it has nothing under that key
+  state: { session: { page_views: 6 } }   what an agent that keeps state says at this event
 Attribution runs without its table of campaigns, unless given speaks of it. No event is ever overdue.
 expect holds <agent>.<field>: value, <agent>.outcome and the like, triggers: [campaign], status, incomplete: [agent].
 events: [{ event: …, after: 5m, given: …, expect: … }, …] instead of event: each builds on those before it.
