@@ -4,7 +4,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 
-sh .ci/packages.sh kcat
+sh .ci/packages.sh kcat redis-server
 
 HEADWATER_TEST_KAFKA_REPORT=$(mktemp)
 export HEADWATER_TEST_KAFKA_REPORT
