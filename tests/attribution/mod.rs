@@ -7,7 +7,7 @@ mod trouble;
 use std::sync::Arc;
 
 use headwater::{
-    agent::{self, Agent, Decoded, Ordered as _, Ran, Step},
+    agent::{self, Agent, Decoded, Ran, Step},
     event::{Origin, Part, Record},
     service::Services,
     topology::{LoadOptions, load},

@@ -1,7 +1,7 @@
 //! A real redis-server of a test's own, and a client that shares no code with ours.
 
 use std::{
-    io::{BufRead, BufReader, Read, Write},
+    io::{BufRead, BufReader, Write},
     net::{TcpListener, TcpStream},
     process::{Child, Command, Stdio},
     time::Duration,

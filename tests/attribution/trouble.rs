@@ -119,3 +119,42 @@ async fn tls_to_a_server_without_it_is_an_outage_and_no_crash() {
     assert_eq!(part.provenance.outcome, Outcome::Failed);
     assert!(matches!(part.provenance.reason, Some(Reason::Unavailable | Reason::Timeout)), "{:?}", part.provenance);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_the_server_closed_costs_nothing() {
+    let Some(redis) = RedisServer::start(None) else { return };
+    let mut site = Site::new(&redis.url(), "retry: 0,");
+    for number in 0..5 {
+        redis.run(&["SET", &format!("campaign:gclid:{number}"), r#"{"campaign":"Spring"}"#]);
+        let part = site.visit(&format!("gclid={number}"), "").await;
+        assert_eq!((ended(&part), part.field(0).to_string()), ((Outcome::Ok, None), "Spring".to_owned()));
+        redis.run(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
+    }
+    assert_eq!(site.requests(), (5, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_needs_no_more_than_getrange_on_the_campaigns_and_without_it_is_refused() {
+    let Some(redis) = RedisServer::start(None) else { return };
+    redis.run(&["SET", "campaign:gclid:A", r#"{"campaign":"First"}"#]);
+    redis.run(&["ACL", "SETUSER", "headwater", "on", ">pass", "~campaign:*", "+getrange"]);
+    redis.run(&["ACL", "SETUSER", "nobody", "on", ">pass", "~campaign:*", "+get"]);
+    let url = |user: &str| redis.url().replacen("redis://", &format!("redis://{user}:pass@"), 1);
+    let mut site = Site::new(&url("headwater"), "");
+    let part = site.visit("gclid=A", "").await;
+    assert_eq!(site.show(&part, &["campaign"]), "First", "{:?}", part.provenance);
+    let part = Site::new(&url("nobody"), "").visit("gclid=A", "").await;
+    assert_eq!(ended(&part), (Outcome::Failed, Some(Reason::Rejected)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_database_of_the_url_is_asked() {
+    let Some(redis) = RedisServer::start(None) else { return };
+    let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+    redis.ask(&[words(&["SELECT", "3"]), words(&["SET", "campaign:gclid:A", r#"{"campaign":"Third"}"#])]);
+    let mut site = Site::new(&redis.url().replacen("/0", "/3", 1), "");
+    let part = site.visit("gclid=A", "").await;
+    assert_eq!(site.show(&part, &["campaign"]), "Third");
+    let part = Site::new(&redis.url().replacen("/0", "/99", 1), "").visit("gclid=A", "").await;
+    assert_eq!(ended(&part), (Outcome::Failed, Some(Reason::Rejected)), "there are sixteen");
+}

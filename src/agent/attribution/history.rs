@@ -64,7 +64,8 @@ impl Beyond {
 
 impl History {
     /// Counts a touch, in its place in time; says whether anything changed. Not counted are: one older than the window
-    /// before the newest; one that tells a visit again; a direct one with another in the window before it.
+    /// before the newest; one that tells a visit again; one that an earlier one overrules: a direct one with another in the window before
+    /// it, or the echo of a marked one (`Touch::is_echo_of`).
     pub(super) fn add(&mut self, touch: Touch, window_ms: i64) -> bool {
         let newest = self.touches.last().map_or(touch.at, |last| last.at.max(touch.at));
         let oldest = newest.saturating_sub(window_ms);
@@ -115,24 +116,18 @@ impl History {
 
     fn insert(&mut self, touch: Touch, window_ms: i64) -> bool {
         let index = self.touches.partition_point(|known| known.at <= touch.at);
-        if touch.is_direct() && self.has_before(index, touch.at, window_ms) {
+        if is_overruled(&touch, &self.touches[..index], window_ms) {
             return false;
         }
         self.touches.insert(index, touch);
         true
     }
 
-    /// Whether the touch before `index` is within the window before `at`.
-    fn has_before(&self, index: usize, at: i64, window_ms: i64) -> bool {
-        index.checked_sub(1).is_some_and(|before| self.touches[before].at > at.saturating_sub(window_ms))
-    }
-
-    /// Direct touches that a late one has overruled.
+    /// Touches that a late one has overruled.
     fn drop_overruled(&mut self, window_ms: i64) {
         let mut index = 0;
-        while index < self.touches.len() {
-            let touch = &self.touches[index];
-            if touch.is_direct() && self.has_before(index, touch.at, window_ms) {
+        while let Some(touch) = self.touches.get(index) {
+            if is_overruled(touch, &self.touches[..index], window_ms) {
                 self.touches.remove(index);
             } else {
                 index += 1;
@@ -147,6 +142,15 @@ impl History {
             weight -= touch.weight();
             self.beyond.get_or_insert_default().add(&touch);
         }
+    }
+}
+
+/// Whether a touch is none after those before it.
+fn is_overruled(touch: &Touch, before: &[Touch], window_ms: i64) -> bool {
+    let within = |known: &Touch| known.at > touch.at.saturating_sub(window_ms);
+    match touch.is_direct() {
+        true => before.last().is_some_and(within),
+        false => before.iter().rev().take_while(|known| within(known)).any(|known| touch.is_echo_of(known)),
     }
 }
 

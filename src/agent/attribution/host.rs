@@ -49,7 +49,7 @@ const SECOND_LEVEL: &[&str] =
 /// The part of a host that somebody registered: `acme.co.uk` of `shop.acme.co.uk`; an IP address whole. By rule of
 /// thumb rather than by the public suffix list: two labels, three under a country's second level or under a domain
 /// that `is_shared` says is shared among owners (`github.io`).
-pub(super) fn registrable<'h>(host: &'h str, is_shared: impl Fn(&str) -> bool) -> &'h str {
+pub(super) fn registrable(host: &str, is_shared: impl Fn(&str) -> bool) -> &str {
     if host.contains(':') || host.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
         return host;
     }

@@ -136,7 +136,7 @@ impl Touch {
         if self.click.is_some() || other.click.is_some() {
             return self.click == other.click;
         }
-        (self.at - other.at).abs() < VISIT_MS
+        self.at.abs_diff(other.at) < VISIT_MS.unsigned_abs()
             && self.channel == other.channel
             && self.source == other.source
             && self.medium == other.medium
@@ -145,6 +145,17 @@ impl Touch {
             && self.term == other.term
             && self.id == other.id
             && self.referrer == other.referrer
+    }
+
+    /// Whether this is no touch of its own after that one, which is not later: an application of a single page names the
+    /// referrer of its first page again on every further one, where the mark is gone from the URL.
+    pub fn is_echo_of(&self, before: &Touch) -> bool {
+        let is_marked = self.click.is_some()
+            || [&self.source, &self.medium, &self.campaign, &self.id].into_iter().any(Option::is_some);
+        !is_marked
+            && self.referrer.is_some()
+            && self.referrer == before.referrer
+            && self.at.saturating_sub(before.at) < VISIT_MS
     }
 
     /// The campaign's name: the store's, else the link's.

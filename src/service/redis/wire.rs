@@ -48,20 +48,34 @@ impl Wire {
         Ok(Wire { client, current: Mutex::default() })
     }
 
-    /// Sends the commands in one go and gives one reply for each, errors of single commands among them.
+    /// Sends the commands in one go and gives one reply for each, errors of single commands among them. They only read,
+    /// so that a connection that was closed while it rested (`timeout` of the server, a balancer) costs no more than a
+    /// new one.
     pub async fn ask(&self, pipeline: Pipeline) -> Result<Vec<Value>, CallError> {
-        let connection = self.connection();
+        let (connection, is_new) = self.connection();
+        match self.ask_over(connection, &pipeline).await {
+            Err(error) if !is_new && error.kind == Kind::Transient => {
+                self.ask_over(self.connection().0, &pipeline).await
+            }
+            result => result,
+        }
+    }
+
+    async fn ask_over(&self, connection: Arc<Connection>, pipeline: &Pipeline) -> Result<Vec<Value>, CallError> {
         let mut doubt = Doubt { wire: self, connection: connection.clone(), is_over: false };
         let mut connection = (*connection).clone().await?;
-        let replies = connection.send_packed_commands(&pipeline, 0, pipeline.len()).await;
+        let replies = connection.send_packed_commands(pipeline, 0, pipeline.len()).await;
         let replies = replies.map_err(|error| failed(&error))?;
         doubt.is_over = true;
         Ok(replies)
     }
 
-    fn connection(&self) -> Arc<Connection> {
+    /// The connection, and whether it is a new one.
+    fn connection(&self) -> (Arc<Connection>, bool) {
         let mut current = self.current.lock();
-        current.get_or_insert_with(|| Arc::new(connect(self.client.clone()).boxed().shared())).clone()
+        let is_new = current.is_none();
+        let connection = current.get_or_insert_with(|| Arc::new(connect(self.client.clone()).boxed().shared()));
+        (connection.clone(), is_new)
     }
 }
 
