@@ -2,6 +2,7 @@
 
 mod lookup;
 mod server;
+mod tls;
 mod trouble;
 
 use std::sync::Arc;
@@ -23,10 +24,12 @@ pub struct Site {
 }
 
 impl Site {
-    /// An agent that looks campaigns up at that URL; `keys` are further keys of it, each with its comma.
+    /// An agent that looks campaigns up at that URL; `keys` are further keys of it, each with its comma. A busy machine
+    /// is given time to answer.
     pub fn new(url: &str, keys: &str) -> Site {
+        let patience = if keys.contains("timeout:") { "" } else { "timeout: 20s, deadline: 90s," };
         let agent = format!(
-            "{{ name: attribution, type: attribution, campaigns: \"{url}\", {keys} \
+            "{{ name: attribution, type: attribution, campaigns: \"{url}\", {patience} {keys} \
              input: {{ country: event.properties.country }} }}"
         );
         let text = format!("name: campaign\nsource: {{ topic: events.raw }}\nagents:\n  - {agent}\n");

@@ -3,6 +3,7 @@
 use std::{
     io::{BufRead, BufReader, Write},
     net::{TcpListener, TcpStream},
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::Duration,
 };
@@ -16,11 +17,22 @@ pub struct RedisServer {
     child: Option<Child>,
     port: u16,
     password: Option<&'static str>,
+    /// Port of TLS, and where `ca.crt`, `redis.crt` and `redis.key` are.
+    tls: Option<(u16, PathBuf)>,
 }
 
 impl RedisServer {
     /// Starts one; `None`, said loudly, where there is none on this machine.
     pub fn start(password: Option<&'static str>) -> Option<RedisServer> {
+        RedisServer::start_as(password, None)
+    }
+
+    /// One that speaks TLS too, with the certificates of that folder.
+    pub fn start_with_tls(folder: &Path) -> Option<RedisServer> {
+        RedisServer::start_as(None, Some(folder))
+    }
+
+    fn start_as(password: Option<&'static str>, tls: Option<&Path>) -> Option<RedisServer> {
         if Command::new("redis-server").arg("--version").stdout(Stdio::null()).status().is_err() {
             let line = format!(
                 "SKIPPED on Redis: {}: install redis-server (Debian: apt-get install redis-server)",
@@ -33,8 +45,8 @@ impl RedisServer {
         }
         // Between looking for a free port and taking it another test may be faster: then a new one.
         wait_for(LIMIT, || {
-            let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-            let mut server = RedisServer { child: None, port, password };
+            let tls = tls.map(|folder| (free_port(), folder.to_owned()));
+            let mut server = RedisServer { child: None, port: free_port(), password, tls };
             server.try_run().then_some(server)
         })
     }
@@ -46,6 +58,12 @@ impl RedisServer {
         command.args(["--port", &port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]);
         if let Some(password) = self.password {
             command.args(["--requirepass", password]);
+        }
+        if let Some((port, folder)) = &self.tls {
+            command.args(["--tls-port", &port.to_string(), "--tls-auth-clients", "no"]);
+            for (key, file) in [("cert", "redis.crt"), ("key", "redis.key"), ("ca-cert", "ca.crt")] {
+                command.arg(format!("--tls-{key}-file")).arg(folder.join(file));
+            }
         }
         let child = command.current_dir(std::env::temp_dir()).stdin(Stdio::null()).stdout(Stdio::null());
         self.child = Some(child.stderr(Stdio::null()).spawn().unwrap());
@@ -95,6 +113,12 @@ impl RedisServer {
         format!("redis://:{password}@127.0.0.1:{}/0", self.port)
     }
 
+    /// `rediss://…`.
+    pub fn tls_url(&self) -> String {
+        let (port, _) = self.tls.as_ref().expect("started with TLS");
+        format!("rediss://127.0.0.1:{port}")
+    }
+
     /// Sends commands in one go; each reply as text, of errors the line.
     pub fn ask(&self, commands: &[Vec<String>]) -> Vec<String> {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
@@ -128,6 +152,10 @@ impl RedisServer {
         let number = line.strip_prefix("calls=").unwrap_or(line);
         number.split(',').next().unwrap().trim().parse().unwrap()
     }
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 impl Drop for RedisServer {

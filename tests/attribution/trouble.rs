@@ -45,7 +45,7 @@ async fn declared_values_stand_in_while_redis_is_gone() {
 async fn a_redis_that_does_not_answer_is_a_timeout_and_the_next_request_gets_a_new_connection() {
     let Some(redis) = RedisServer::start(None) else { return };
     redis.run(&["SET", "campaign:gclid:C", r#"{"campaign":"Third"}"#]);
-    let mut site = Site::new(&redis.url(), "retry: 0, timeout: 500ms, deadline: 5s,");
+    let mut site = Site::new(&redis.url(), "retry: 0, timeout: 3s, deadline: 30s,");
     site.visit("gclid=A", "").await;
     redis.signal("STOP");
     let silent = site.visit("gclid=B", "").await;
@@ -114,7 +114,7 @@ async fn a_password_opens_it_and_a_wrong_one_or_none_is_a_refusal() {
 #[tokio::test(flavor = "multi_thread")]
 async fn tls_to_a_server_without_it_is_an_outage_and_no_crash() {
     let Some(redis) = RedisServer::start(None) else { return };
-    let mut site = Site::new(&redis.url().replacen("redis:", "rediss:", 1), "retry: 0, timeout: 5s,");
+    let mut site = Site::new(&redis.url().replacen("redis:", "rediss:", 1), "retry: 0, timeout: 2s,");
     let part = site.visit("gclid=A", "").await;
     assert_eq!(part.provenance.outcome, Outcome::Failed);
     assert!(matches!(part.provenance.reason, Some(Reason::Unavailable | Reason::Timeout)), "{:?}", part.provenance);
