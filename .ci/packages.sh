@@ -1,13 +1,13 @@
 #!/bin/sh
 # Installs the system packages that a build needs where what they bring is missing, and those named as arguments
-# (kcat, default-jre-headless, maven), which are wished for and not needed: without them some tests say that they did
+# (kcat, redis-server, default-jre-headless, maven), which are wished for and not needed: without them some tests say that they did
 # not run. Through apt-get only, saying what; elsewhere it names what is missing.
 set -eu
 
 # Whether what this package brings is there, whoever brought it.
 there() {
     case $1 in
-        gcc | g++ | make | perl | pkg-config | kcat) command -v "$1" ;;
+        gcc | g++ | make | perl | pkg-config | kcat | redis-server) command -v "$1" ;;
         default-jre-headless) command -v java ;;
         maven) command -v mvn ;;
         libc6-dev) echo '#include <stdio.h>' | gcc -E - ;;

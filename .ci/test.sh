@@ -4,7 +4,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 
-sh .ci/packages.sh kcat
+sh .ci/packages.sh kcat redis-server
 
 HEADWATER_TEST_KAFKA_REPORT=$(mktemp)
 export HEADWATER_TEST_KAFKA_REPORT
@@ -20,6 +20,8 @@ tell() {
     else
         echo "!! Apache Kafka: no suite was reached."
     fi
+    command -v redis-server >/dev/null 2>&1 ||
+        echo "!! Redis: its tests did NOT run (Debian: apt-get install redis-server)."
     rm -f "$HEADWATER_TEST_KAFKA_REPORT"
     exit "$code"
 }

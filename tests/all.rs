@@ -4,6 +4,7 @@
 
 mod agents;
 mod apache_kafka;
+mod attribution;
 mod broker;
 mod command;
 mod deliver;

@@ -11,6 +11,7 @@
 //! What every agent has in common (`when`, `consent`, `skip_older_than`, the size of a part) is in `guard.rs`; what
 //! every call to a service has in common is in [`crate::policy`].
 
+mod attribution;
 mod function;
 mod funnel;
 mod geoip;
@@ -77,6 +78,10 @@ pub enum AgentError {
     /// Put a database in MaxMind's format there (`GEOIP_DB`), readable for this user.
     #[error("agent \"{agent}\": database {}: {message}", .path.display())]
     Database { agent: Arc<str>, path: PathBuf, message: String },
+    /// Correct that line of the list of referrers (0: the file as a whole), or leave `referrers` out for the one that
+    /// ships.
+    #[error("agent \"{agent}\": referrers {}, line {line}: {message}", .path.display())]
+    Referrers { agent: Arc<str>, path: PathBuf, line: usize, message: String },
     /// See the service's error.
     #[error(transparent)]
     Service(#[from] ServiceError),
@@ -98,7 +103,11 @@ pub fn build(topology: &Topology, services: &Arc<Services>) -> Result<Vec<Arc<dy
                 Box::new(KeyedAgent(session::Session::new(spec, session, &topology.source.key)))
             }
             AgentKind::Funnel(funnel) => Box::new(KeyedAgent(funnel::Funnel::new(spec, funnel))),
-            AgentKind::Attribution(_) | AgentKind::LocalLlm(_) | AgentKind::Later { .. } => {
+            AgentKind::Attribution(own) => {
+                let campaigns = own.campaigns.map(|service| services.line(service));
+                Box::new(KeyedAgent(attribution::Attribution::new(spec, own, campaigns)?))
+            }
+            AgentKind::LocalLlm(_) | AgentKind::Later { .. } => {
                 return Err(AgentError::Later { agent: spec.name.clone(), kind: spec.kind.name().into() });
             }
         };

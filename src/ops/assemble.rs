@@ -26,7 +26,7 @@ use crate::{
         Admission, ControlGate, DeadLetters, Decide, Deliver, Enrich, Front, Intake, Lookups, ReadControl, Withheld,
     },
     state::StateError,
-    topology::{AgentKind, Fallback, StageSpec, Topology},
+    topology::{Fallback, StageSpec, Topology},
     worker::{Committer, Control, OffsetCommitter, Stage, Stats, TransactionCommitter, Worker, WorkerSettings},
 };
 
@@ -236,14 +236,7 @@ impl Assembly<'_> {
             .ok_or_else(|| RunError::Topics(format!("stage {} has more than 64 agents", spec.name)))?;
         let asks_for_copy = |agent: &&usize| topology.agents[**agent].fallback.contains(&Fallback::DeadLetter);
         let (services, all) = (services.clone(), self.partitions);
-        let used: Vec<usize> = spec
-            .agents
-            .iter()
-            .filter_map(|agent| match topology.agents[*agent].kind {
-                AgentKind::Function { service } => Some(service),
-                _ => None,
-            })
-            .collect();
+        let used: Vec<usize> = spec.agents.iter().filter_map(|agent| topology.agents[*agent].kind.service()).collect();
         let stats = Arc::new(Stats::default());
         let tables = tables::of_stage(topology, spec);
         let stage = Enrich {

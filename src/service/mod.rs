@@ -1,8 +1,9 @@
-//! What agents call: HubSpot and any JSON API over HTTP, each behind its [`Line`] (cache, quota, breaker, batches).
+//! What agents call: HubSpot, any JSON API over HTTP, campaigns in Redis, each behind its [`Line`] (cache, quota, breaker, batches).
 
 mod convert;
 mod http;
 mod hubspot;
+mod redis;
 mod template;
 mod wire;
 
@@ -14,6 +15,9 @@ use crate::{
     policy::{Call, Line, Snapshot},
     topology::{AgentKind, AgentSpec, BatchSpec, ServiceKind, ServiceSpec, Topology},
 };
+
+/// What the campaigns' store answers, in this order.
+pub const CAMPAIGN_COLUMNS: [(&str, Type); 4] = redis::COLUMNS;
 
 pub use template::Keys;
 use template::Template;
@@ -27,6 +31,9 @@ pub enum ServiceError {
     /// Correct `url` or `base_url`: an absolute http(s) URL with inputs after the host only.
     #[error("service \"{service}\": its URL cannot be used: {message}")]
     Url { service: Arc<str>, message: String },
+    /// Correct `campaigns`: `redis://[[user]:password@]host[:port][/database]`, or `rediss://` for TLS.
+    #[error("service \"{service}\": its Redis cannot be used: {message}")]
+    Redis { service: Arc<str>, message: String },
     /// Correct `method`: GET, POST or PUT.
     #[error("service \"{service}\": \"{method}\" is not an HTTP method")]
     Method { service: Arc<str>, method: Arc<str> },
@@ -94,6 +101,7 @@ impl Services {
                     Arc::new(http::Http::new(&spec.name, http, columns.clone())?),
                     Some(http::template(&spec.name, http)?),
                 ),
+                ServiceKind::Redis(spec_of_redis) => (Arc::new(redis::Redis::new(&spec.name, spec_of_redis)?), None),
                 ServiceKind::Later { kind } => {
                     return Err(ServiceError::Later { service: spec.name.clone(), kind: kind.clone() });
                 }
@@ -113,6 +121,12 @@ impl Services {
     /// Every service's name and state, for status lines and metrics.
     pub fn snapshot(&self) -> Vec<(Arc<str>, Snapshot)> {
         self.list.iter().map(|service| (service.name.clone(), service.line.snapshot())).collect()
+    }
+
+    /// The line to the service of that index, for agents that make their keys themselves.
+    pub(crate) fn line(&self, service: usize) -> Arc<Line> {
+        // The index comes from a checked topology.
+        self.list[service].line.clone()
     }
 
     /// An agent's place at the service of that index.
@@ -164,6 +178,7 @@ fn within_bounds(spec: &ServiceSpec) -> ServiceSpec {
         ServiceKind::HubSpot(_) => {
             spec.batch.map(|batch| BatchSpec { max: batch.max.min(hubspot::MAX_BATCH), ..batch })
         }
+        ServiceKind::Redis(_) => spec.batch,
         _ => None,
     };
     ServiceSpec { batch, ..spec.clone() }

@@ -23,13 +23,14 @@ use super::{
 };
 use crate::event::{Path, Type};
 use crate::expr::Scope as _;
-use crate::secret::Secret;
 
 /// How an agent of the file is bound to a service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Binding {
     /// Index into the services.
     Service(usize),
+    /// Index into the services: it looks something up there beside what it does itself.
+    Lookup(usize),
     /// A function without one: a warning, and `run` refuses it.
     Unbound,
     /// It calls no service, or that was reported.
@@ -157,7 +158,7 @@ impl Build<'_> {
                 keyed::funnel(raw, keys, self.names, sites, findings).map(AgentKind::Funnel)
             }
             (AgentBody::Session(keys), _) => Some(AgentKind::Session(keyed::session(keys, findings))),
-            (AgentBody::Attribution(keys, _), _) => Some(AgentKind::Attribution(attribution(keys))),
+            (AgentBody::Attribution(keys, _), _) => Some(AgentKind::Attribution(attribution(keys, binding))),
             (AgentBody::LocalLlm(keys, _), _) => Some(AgentKind::LocalLlm(local_llm(keys))),
             (AgentBody::Function(..), Binding::Unbound) => Some(AgentKind::Later { kind: "function (unbound)".into() }),
             (AgentBody::Function(..) | AgentBody::Private(..), _) => None,
@@ -176,7 +177,11 @@ impl Build<'_> {
                 Self::calls(name, calls, Err(NoCache::Never("local_llm")), true, &output, findings)
             }
             AgentBody::Attribution(_, calls) => {
-                Self::calls(name, calls, Err(NoCache::Never("attribution")), false, &output, findings)
+                let cache = match binding {
+                    Binding::Lookup(_) => Ok(()),
+                    _ => Err(NoCache::Never("attribution without campaigns")),
+                };
+                Self::calls(name, calls, cache, false, &output, findings)
             }
             _ => (calls::LOCAL, Vec::new()),
         };
@@ -319,7 +324,7 @@ impl Build<'_> {
     }
 }
 
-fn attribution(keys: &AttributionKeys) -> AttributionSpec {
+fn attribution(keys: &AttributionKeys, binding: Binding) -> AttributionSpec {
     AttributionSpec {
         model: match keys.model.as_ref().map(|model| model.value.as_str()) {
             Some("first") => AttributionModel::First,
@@ -328,7 +333,11 @@ fn attribution(keys: &AttributionKeys) -> AttributionSpec {
             _ => AttributionModel::Last,
         },
         window: keys.window.map_or(Duration::from_secs(30 * 24 * 60 * 60), |window| window.value),
-        campaigns: keys.campaigns.as_ref().map(|url| Secret::new(url.value.clone())),
+        campaigns: match binding {
+            Binding::Lookup(service) => Some(service),
+            _ => None,
+        },
+        referrers: keys.referrers.as_ref().map(|path| path.value.clone().into()),
     }
 }
 

@@ -91,14 +91,21 @@ pub(super) static FUNNEL: Shape = shape(
 
 static ATTRIBUTION: Shape = shape(
     &[
-        ("campaign", Text),
-        ("channel", Text),
+        ("campaign", Text), // of the touch with the most credit, as those below
+        ("campaign_id", Text),
+        ("channel", Text), // paid, search, social, email, referral, direct, other; or what Redis says
         ("utm_source", Text),
         ("utm_medium", Text),
+        ("utm_term", Text),
+        ("utm_content", Text),
         ("click_id", Text),
-        ("touches", Int),
+        ("click_id_type", Text), // gclid, fbclid, …
+        ("referrer", Text),      // host
+        ("cost", Float),
+        ("touches", Int), // within the window
         ("first_touch_at", Timestamp),
         ("last_touch_at", Timestamp),
+        ("credit", TextList), // source/medium/campaign:share
     ],
     &[("url", Some("event.url")), ("referrer", Some("event.referrer")), ("country", None)],
 );

@@ -235,8 +235,7 @@ fn bind(
                 AgentBody::Private(service, _) => {
                     let (keys, body) = &**service;
                     if find(&list, name).is_some() {
-                        let message =
-                            format!("agent \"{name}\" brings a service of its own, and there is a service \"{name}\"");
+                        let message = own_service_twice(name);
                         findings.error(codes::HW215, *span, message, "Write type: function to call the shared one");
                     }
                     list.push(services::build(name, keys, body, *span, findings));
@@ -270,6 +269,21 @@ fn bind(
                         }
                     }
                 }
+                AgentBody::Attribution(keys, _) => match &keys.campaigns {
+                    None => Binding::None,
+                    Some(url) => {
+                        if find(&list, name).is_some() {
+                            findings.error(
+                                codes::HW215,
+                                *span,
+                                own_service_twice(name),
+                                "Give one of them another name",
+                            );
+                        }
+                        list.push(services::redis(name, url, findings));
+                        Binding::Lookup(list.len() - 1)
+                    }
+                },
                 _ => Binding::None,
             }
         })
@@ -286,6 +300,10 @@ fn bind(
         }
     }
     (list, bindings)
+}
+
+fn own_service_twice(name: &str) -> String {
+    format!("agent \"{name}\" brings a service of its own, and there is a service \"{name}\"")
 }
 
 fn bind_fix(name: &str) -> String {

@@ -66,6 +66,8 @@ pub struct ServiceSpec {
 pub enum ServiceKind {
     HubSpot(HubSpotSpec),
     Http(HttpSpec),
+    /// Campaign data of an attribution agent.
+    Redis(RedisSpec),
     /// Parsed and checked; `run` refuses it in this version, by this type name.
     Later {
         kind: Arc<str>,
@@ -79,6 +81,12 @@ pub struct HubSpotSpec {
     pub base_url: String,
     /// HubSpot's `idProperty`: which property the agent's input holds. `None` is the record id.
     pub id_property: Option<String>,
+}
+
+#[derive(Debug, Clone)]
+pub struct RedisSpec {
+    /// `redis://[[user]:password@]host[:port][/database]`, or `rediss://` for TLS.
+    pub url: Secret,
 }
 
 #[derive(Debug, Clone)]
@@ -235,8 +243,10 @@ pub struct AttributionSpec {
     pub model: AttributionModel,
     /// How long a touch counts, in event time.
     pub window: Duration,
-    /// Where campaigns are looked up: `redis://…`.
-    pub campaigns: Option<Secret>,
+    /// The service where campaigns are looked up, by index.
+    pub campaigns: Option<usize>,
+    /// A list of referrers instead of the one that ships.
+    pub referrers: Option<std::path::PathBuf>,
 }
 
 /// How credit is shared among touches.
@@ -369,6 +379,15 @@ impl AgentKind {
             AgentKind::Session(_) | AgentKind::Funnel(_) | AgentKind::Attribution(_) => true,
             AgentKind::LeadScore(score) => score.half_life.is_some(),
             _ => false,
+        }
+    }
+
+    /// The service that it calls, by index.
+    pub fn service(&self) -> Option<usize> {
+        match self {
+            AgentKind::Function { service } => Some(*service),
+            AgentKind::Attribution(attribution) => attribution.campaigns,
+            _ => None,
         }
     }
 }

@@ -72,12 +72,14 @@ raw! {
 
     /// Where a person came from.
     "" struct AttributionKeys {
-        /// `first`, `last`, `linear` or `position_based`.
+        /// How credit is shared among touches: `first`, `last` (the default), `linear`, or `position_based` (40 % to the first, 40 % to the last).
         model: Option<Name>,
-        /// Where campaigns are looked up: `redis://…`.
+        /// Where campaigns are looked up by click id and UTM: `redis://:password@host:6379/0`, `rediss://` with TLS. JSON under `campaign:gclid:<id>`, `campaign:utm:<source>/<medium>/<campaign>`, each also with `:<country>`.
         campaigns: Option<Text>,
-        /// How long a touch counts. Default 30d.
+        /// How long a touch counts, in event time. Default 30d.
         window: Option<For>,
+        /// A list of search engines, networks and mail sites instead of the one that ships: lines such as `search google.*`.
+        referrers: Option<Text>,
     }
 }
 

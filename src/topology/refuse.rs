@@ -31,7 +31,7 @@ pub fn plan_refusals(topology: &Topology) -> Vec<Diagnostic> {
             AgentKind::Later { kind } => {
                 refuse(format!("agent \"{}\": type {kind}", agent.name), "Take the agent away, and what reads it");
             }
-            AgentKind::Attribution(_) | AgentKind::LocalLlm(_) => {
+            AgentKind::LocalLlm(_) => {
                 let kind = agent.kind.name();
                 refuse(format!("agent \"{}\": type {kind}", agent.name), "Take the agent away, and what reads it");
             }

@@ -8,7 +8,7 @@ use super::{
     codes,
     decode::{Table, Text},
     diagnostic::Findings,
-    model::{Auth, BatchSpec, BreakerSpec, CacheSpec, HttpSpec, HubSpotSpec, ServiceKind, ServiceSpec},
+    model::{Auth, BatchSpec, BreakerSpec, CacheSpec, HttpSpec, HubSpotSpec, RedisSpec, ServiceKind, ServiceSpec},
     raw::{RawAuth, RawBatch},
     raw_service::{HttpKeys, HubSpotKeys, RawCache, ServiceBody, ServiceKeys},
     yaml::Span,
@@ -83,18 +83,46 @@ fn batch_spec(batch: Option<&RawBatch>) -> BatchSpec {
 /// A HubSpot service of the development world, for a function that is bound to none.
 pub(super) fn stub(name: &str, base_url: &str) -> ServiceSpec {
     ServiceSpec {
-        name: name.into(),
         kind: ServiceKind::HubSpot(HubSpotSpec {
             token: Secret::new("dev"),
             base_url: base_url.trim_end_matches('/').to_owned(),
             id_property: None,
         }),
-        rate_limit: None,
         batch: Some(batch_spec(None)),
+        ..plain(name)
+    }
+}
+
+/// The terms of a service that writes none.
+fn plain(name: &str) -> ServiceSpec {
+    ServiceSpec {
+        name: name.into(),
+        kind: ServiceKind::Later { kind: "".into() },
+        rate_limit: None,
+        batch: None,
         cache: Some(DEFAULT_CACHE),
         breaker: BreakerSpec { failures: 5, open: Duration::from_secs(10) },
         failure_ttl: Duration::from_secs(5),
         concurrency: 64,
+    }
+}
+
+/// The Redis of an attribution agent, on the terms of every service; a pipeline takes as many as there are.
+pub(super) fn redis(name: &str, url: &Text, findings: &mut Findings) -> ServiceSpec {
+    let is_redis = |url: &Url| {
+        let database = url.path().trim_matches('/');
+        matches!(url.scheme(), "redis" | "rediss")
+            && url.has_host()
+            && (database.is_empty() || database.parse::<i64>().is_ok())
+    };
+    if !url.placeholder && !Url::parse(&url.value).is_ok_and(|url| is_redis(&url)) {
+        let message = format!("\"{}\" is no address of a Redis", url.raw);
+        findings.error(codes::HW113, url.span, message, "Write redis://host:6379/0, or rediss:// with TLS");
+    }
+    ServiceSpec {
+        kind: ServiceKind::Redis(RedisSpec { url: Secret::new(url.value.clone()) }),
+        batch: Some(BatchSpec { max: 100, wait: Duration::from_millis(1) }),
+        ..plain(name)
     }
 }
 

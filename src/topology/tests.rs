@@ -89,9 +89,10 @@ fn the_big_example_of_the_design_parses_and_checks() {
     assert!(position("crm_lookup") < position("intent"));
     assert_eq!(position("score"), 8);
     let refused: Vec<String> = plan_refusals(&topology).into_iter().map(|finding| finding.message).collect();
-    for word in ["attribution", "local_llm", "customerio", "postgres", "redshift"] {
+    for word in ["local_llm", "customerio", "postgres", "redshift"] {
         assert!(refused.iter().any(|message| message.contains(word)), "{word} is not refused: {refused:?}");
     }
+    assert!(!refused.iter().any(|message| message.contains("attribution")), "{refused:?}");
     let sentiment = agent(&topology, "sentiment");
     assert_eq!(sentiment.output, [OutputField { name: "sentiment".into(), ty: Type::Text, from: "label".into() }]);
     assert_eq!(sentiment.fallback, [Fallback::Lexicon]);
@@ -215,6 +216,30 @@ fn the_version_follows_the_text() {
     assert_eq!(version(CAMPAIGN), version(CAMPAIGN));
     assert_ne!(version(CAMPAIGN), version(&format!("{CAMPAIGN}# more\n")));
     assert_eq!(version(CAMPAIGN).len(), 8);
+}
+
+#[test]
+fn attribution_brings_a_redis_of_its_own_and_keeps_its_password() {
+    let text = |url: &str, fallback: &str| {
+        format!(
+            "name: campaign\nsource: {{ topic: events.raw }}\nagents:\n  \
+             - {{ name: attribution, type: attribution, campaigns: \"{url}\", fallback: {fallback} }}\n"
+        )
+    };
+    let mut variables = Variables::required([]);
+    variables.set("REDIS_PASSWORD", "hunter2");
+    let options = LoadOptions { variables: variables.clone(), ..LoadOptions::default() };
+    let file = text("redis://:${REDIS_PASSWORD}@cache.example", "[cache, { campaign: none }]");
+    let topology = load_with(&file, &options).topology;
+    assert_eq!(agent(&topology, "attribution").kind.service(), Some(0));
+    let ServiceKind::Redis(redis) = &topology.services[0].kind else { panic!("{:?}", topology.services) };
+    assert_eq!(redis.url.expose(), "redis://:hunter2@cache.example");
+    assert!(topology.services[0].cache.is_some() && topology.services[0].batch.is_some());
+    assert!(!format!("{topology:?}").contains("hunter2"));
+    let wrong = text("redis:/${REDIS_PASSWORD}", "cache");
+    let findings = load("t.yaml", &wrong, &options).err().unwrap();
+    assert_eq!(codes_of(&findings), ["HW113"]);
+    assert!(!render(&findings, &wrong).contains("hunter2"));
 }
 
 #[test]

@@ -31,6 +31,8 @@ const HOMES: &[(&str, &[&str])] = &[
     ("maxminddb", &["src/agent/"]),
     ("woothee", &["src/agent/"]),
     ("moka", &["src/policy/"]),
+    // Our own module of that name among them.
+    ("redis", &["src/service/"]),
     ("axum", &["src/dev/", "src/ops/", "src/telemetry/"]),
     ("clap", &["src/cli/", "src/config/"]),
 ];
