@@ -226,3 +226,73 @@ agents:
     assert_eq!(reason(&mut rehearsal, "{ properties: { plan: pro } }").await, None);
     assert_eq!(reason(&mut rehearsal, "{ referrer: x }").await, Some(Reason::MissingInput));
 }
+
+const KEYED: &str = r#"
+name: keyed
+source: { topic: events.raw }
+agents:
+  - { name: session, type: session, gap: 30m }
+  - name: funnel
+    type: funnel
+    steps: [{ visit: 'event.type == "page"' }, { pricing: 'event.url.contains("/pricing")' }]
+  - name: score
+    type: lead_score
+    decay: { half_life: 1d }
+    rules: [{ add: 40, when: session.page_views >= 3 }]
+triggers:
+  - { campaign: hello, when: session.page_views >= 2, cooldown: 1h, destination: hook }
+destinations:
+  hook: { type: webhook, url: "https://hooks.example/shop", secret: whsec_c2hvcA== }
+"#;
+
+#[tokio::test]
+async fn sessions_funnels_scores_and_cooldowns_build_up_over_events() {
+    let topology = load("t.yaml", KEYED, &LoadOptions::default()).unwrap().topology;
+    let mut rehearsal = Rehearsal::new(&topology).unwrap();
+    let text = r#"
+- name: three pages, a rest, another visit
+  events:
+    - { event: { type: page, url: "https://a.example/" }, expect: { session.page_views: 1, session.is_new: true, funnel.step: visit, triggers: [] } }
+    - { event: { type: page, url: "https://a.example/pricing" }, after: 5m, expect: { session.page_views: 2, funnel.step: pricing, triggers: [hello] } }
+    - { event: { type: page, url: "https://a.example/", user_id: other }, expect: { session.page_views: 1, triggers: [] } }
+    - { event: { type: page, url: "https://a.example/" }, after: 5m, expect: { session.page_views: 3, score.value: 40, triggers: [] } }
+    - { event: { type: page, url: "https://a.example/" }, after: 31m, expect: { session.page_views: 1, session.number: 2, triggers: [] } }
+    - { event: { type: page, url: "https://a.example/" }, after: 29m, expect: { session.page_views: 2, triggers: [hello] } }
+"#;
+    let verdict = run(&mut rehearsal, text).await;
+    let seen = screen(&topology, "t", &verdict);
+    assert!(verdict.passed(), "{seen}");
+    let given = "- { name: x, event: { type: page }, given: { state: { session: { page_views: 6 } } }, expect: { session.source: state, score.value: 40, triggers: [hello] } }";
+    assert!(run(&mut rehearsal, given).await.passed(), "nothing is left of the test before");
+    let verdict = run(
+        &mut rehearsal,
+        &text.replace(
+            "after: 29m, expect: { session.page_views: 2, triggers: [hello]",
+            "after: 1m, expect: { triggers: [hello]",
+        ),
+    )
+    .await;
+    let seen = screen(&topology, "t", &verdict);
+    assert!(seen.contains("it fired before and has a cooldown of 1h"), "{seen}");
+}
+
+#[tokio::test]
+async fn sentiment_by_lexicon_runs_for_real_and_stands_in_for_a_model_that_fails() {
+    let text = "name: s\nsource: { topic: events.raw }\nagents: [{ name: s, type: local_llm, model: big, timeout: 500ms, fallback: lexicon }]\n";
+    for (topology, given) in
+        [(text.replace("big", "lexicon, "), ""), (text.to_owned(), "given: { s: { fails: timeout } }, ")]
+    {
+        let topology = topology.replace("lexicon, , timeout: 500ms, fallback: lexicon", "lexicon");
+        let topology = load("t.yaml", &topology, &LoadOptions::default())
+            .unwrap_or_else(|f| panic!("{}", render(&f, &topology)))
+            .topology;
+        let mut rehearsal = Rehearsal::new(&topology).unwrap();
+        let case = format!(
+            "- {{ name: x, event: {{ description: I hate this }}, {given}expect: {{ s.label: negative, s.source: lexicon }} }}"
+        );
+        let verdict = run(&mut rehearsal, &case).await;
+        assert!(verdict.passed(), "{}", screen(&topology, "t", &verdict));
+        let case = format!("- {{ name: x, event: {{}}, {given}expect: {{ s.reason: missing_input }} }}");
+        assert!(run(&mut rehearsal, &case).await.passed());
+    }
+}

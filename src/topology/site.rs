@@ -83,7 +83,7 @@ impl Sites {
 /// Why an agent may end without fields; `None` when it cannot.
 fn why_absent(agent: &AgentSpec) -> Option<&'static str> {
     let calls = match &agent.kind {
-        AgentKind::Function { .. } | AgentKind::LocalLlm(_) | AgentKind::Attribution(_) => true,
+        AgentKind::Function { .. } | AgentKind::LocalLlm(_) => true,
         AgentKind::Later { kind } => &**kind == "function (unbound)",
         _ => false,
     };
