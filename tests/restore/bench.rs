@@ -74,10 +74,15 @@ impl Bench {
 
     /// A restorer on that store.
     pub fn restorer(&self, store: &Arc<Store>) -> Restorer {
+        self.restorer_at(&self.settings, store)
+    }
+
+    /// The same, with other settings.
+    pub fn restorer_at(&self, settings: &Settings, store: &Arc<Store>) -> Restorer {
         let changelog = |table| Changelog { topic: self.topic(table), delete_retention_ms: DELETE_RETENTION_MS };
         let test = std::thread::current();
         let changelogs = vec![changelog(SESSION), changelog(FUNNEL)];
-        Restorer::start(&self.settings, store.clone(), changelogs, move || test.unpark()).expect("a restorer")
+        Restorer::start(settings, store.clone(), changelogs, move || test.unpark()).expect("a restorer")
     }
 
     /// Opens the store and restores these partitions to their ends.

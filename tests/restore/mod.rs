@@ -26,6 +26,8 @@ cases! { on_the_development_broker, OnDevelopmentBroker::start() =>
     a_recreated_topic_is_read_from_its_beginning
     a_missing_topic_and_a_missing_partition_say_what_to_do
     a_later_job_replaces_an_earlier_one_and_a_cancelled_one_never_ends
+    a_restore_that_was_broken_off_goes_on_where_it_stopped
+    a_broker_that_is_away_is_waited_for
     two_hundred_thousand_records_are_restored
     the_last_committed_state_of_a_key_can_be_looked_at
 }
@@ -38,6 +40,7 @@ cases! { on_apache_kafka, apache_kafka() =>
     a_recreated_topic_is_read_from_its_beginning
     a_missing_topic_and_a_missing_partition_say_what_to_do
     a_later_job_replaces_an_earlier_one_and_a_cancelled_one_never_ends
+    a_restore_that_was_broken_off_goes_on_where_it_stopped
     two_hundred_thousand_records_are_restored
     the_last_committed_state_of_a_key_can_be_looked_at
 }
@@ -216,6 +219,59 @@ fn a_later_job_replaces_an_earlier_one_and_a_cancelled_one_never_ends(cluster: i
     wait_done(&restorer, 0, 4);
     let restored = bench::Restored { store, _restorer: restorer };
     assert!(restored.value(0, "u999").is_some_and(|value| value.starts_with("4999 ")));
+}
+
+fn a_restore_that_was_broken_off_goes_on_where_it_stopped(cluster: impl Cluster) {
+    let mut bench = Bench::new(&cluster, COMPACT);
+    fill(&bench, 0, 60_000, 20_000);
+    {
+        let store = bench.store();
+        let restorer = bench.restorer(&store);
+        restorer.begin(0, 1);
+        let has_begun = || restorer.progress().iter().any(|progress| progress.restored > 0);
+        wait_until(LIMIT, has_begun, || "it does not begin".to_owned());
+    }
+    let at = bench.store().partition(0).expect("the partition").position(SESSION).expect("some of it").offset;
+    assert!(at > 0);
+    let restored = bench.restore(&[0]);
+    for key in 0..20_000 {
+        let value = restored.value(0, &format!("u{key}")).expect("each key is there");
+        assert!(value.starts_with(&format!("{} ", 40_000 + key)), "u{key} broken off at {at}: {}", &value[..20]);
+    }
+}
+
+fn a_broker_that_is_away_is_waited_for(cluster: impl Cluster) {
+    let bench = Bench::new(&cluster, COMPACT);
+    bench.write(&bench.producer("a"), 0, &[("u1", Some("1"))], true);
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("its number").port();
+    let mut away = bench.settings.clone();
+    away.bootstrap_servers = format!("127.0.0.1:{port}");
+    let store = bench.store();
+    let restorer = bench.restorer_at(&away, &store);
+    restorer.begin(0, 1);
+    for _ in 0..3 {
+        drop(listener.accept().expect("a connection, in vain"));
+    }
+    assert!(!restorer.is_done(0, 1).expect("no failure, however often it tries"));
+    relay(listener, cluster.bootstrap().to_owned());
+    wait_done(&restorer, 0, 1);
+    let restored = bench::Restored { store, _restorer: restorer };
+    assert_eq!(restored.value(0, "u1").as_deref(), Some("1"));
+}
+
+/// From now on passes everything on, until the process ends.
+fn relay(listener: std::net::TcpListener, upstream: String) {
+    let pass = |mut from: std::net::TcpStream, mut to: std::net::TcpStream| {
+        std::thread::spawn(move || std::io::copy(&mut from, &mut to));
+    };
+    std::thread::spawn(move || {
+        for client in listener.incoming().flatten() {
+            let broker = std::net::TcpStream::connect(&upstream).expect("the broker is there");
+            pass(client.try_clone().expect("a handle"), broker.try_clone().expect("a handle"));
+            pass(broker, client);
+        }
+    });
 }
 
 fn two_hundred_thousand_records_are_restored(cluster: impl Cluster) {
