@@ -20,5 +20,6 @@ mod stubs;
 mod help;
 #[allow(dead_code)]
 mod support;
+mod user_agents;
 mod verifier;
 mod worker;

@@ -149,7 +149,7 @@ mod tests {
     #[test]
     fn decay_is_refused_by_name() {
         let score = LeadScoreSpec { rules: vec![], floor: None, cap: None, half_life: Some(Duration::from_secs(1)) };
-        let error = LeadScore::new(&spec_with(AgentKind::UserAgent, &[]), &score).err().unwrap();
+        let error = LeadScore::new(&spec_with(AgentKind::UserAgent { bots: None }, &[]), &score).err().unwrap();
         assert!(error.to_string().starts_with("HW505"), "{error}");
     }
 }

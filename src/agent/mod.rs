@@ -22,6 +22,7 @@ use std::{collections::HashMap, path::PathBuf, sync::Arc};
 
 use futures::future::BoxFuture;
 pub use keyed::{Decoded, Keyed, KeyedAgent, MAX_STATE, Ordered, Ran};
+pub use user_agent::BotsError;
 
 use crate::{
     event::{Part, Record},
@@ -78,6 +79,9 @@ pub enum AgentError {
     /// Put a database in MaxMind's format there (`GEOIP_DB`), readable for this user.
     #[error("agent \"{agent}\": database {}: {message}", .path.display())]
     Database { agent: Arc<str>, path: PathBuf, message: String },
+    /// See the list's error.
+    #[error("agent \"{agent}\": {error}")]
+    Bots { agent: Arc<str>, error: BotsError },
     /// See the service's error.
     #[error(transparent)]
     Service(#[from] ServiceError),
@@ -89,7 +93,7 @@ pub fn build(topology: &Topology, services: &Arc<Services>) -> Result<Vec<Arc<dy
     let agents = topology.agents.iter().map(|spec| {
         let agent: Box<dyn Agent> = match &spec.kind {
             AgentKind::GeoIp { database } => Box::new(geoip::GeoIp::new(spec, database, &mut databases)?),
-            AgentKind::UserAgent => Box::new(user_agent::UserAgent::new(spec)),
+            AgentKind::UserAgent { bots } => Box::new(user_agent::UserAgent::new(spec, bots.as_deref())?),
             AgentKind::Function { service } => Box::new(function::Function::new(spec, services.port(spec, *service)?)),
             AgentKind::LeadScore(score) => Box::new(lead_score::LeadScore::new(spec, score)?),
             AgentKind::Session(_)

@@ -29,6 +29,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("cel", &["src/expr/"]),
     ("maxminddb", &["src/agent/"]),
     ("woothee", &["src/agent/"]),
+    ("aho_corasick", &["src/agent/"]),
     ("moka", &["src/policy/"]),
     ("axum", &["src/dev/", "src/ops/", "src/telemetry/"]),
     ("clap", &["src/cli/", "src/config/"]),
