@@ -23,5 +23,6 @@ mod help;
 #[allow(dead_code)]
 mod support;
 mod topology_tests;
+mod user_agents;
 mod verifier;
 mod worker;

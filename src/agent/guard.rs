@@ -154,7 +154,10 @@ mod tests {
 
     #[test]
     fn a_purpose_that_is_not_agreed_to_skips() {
-        let guard = guard(&AgentSpec { consent: Some("marketing".into()), ..spec(AgentKind::UserAgent) }, vec![]);
+        let guard = guard(
+            &AgentSpec { consent: Some("marketing".into()), ..spec(AgentKind::UserAgent { bots: None }) },
+            vec![],
+        );
         let mut record = Record::default();
         assert_eq!(run(&guard, &record), (Outcome::Skipped, Some(Reason::Consent)));
         record.event.consent.insert("marketing".into(), false);
@@ -165,7 +168,7 @@ mod tests {
 
     #[test]
     fn an_unknown_condition_is_not_true_and_is_counted() {
-        let guard = guard(&spec(AgentKind::UserAgent), vec![]);
+        let guard = guard(&spec(AgentKind::UserAgent { bots: None }), vec![]);
         assert!(guard.holds(&Truth::True));
         assert!(!guard.holds(&Truth::False));
         assert_eq!(guard.vitals().unknown_conditions, 0);
@@ -175,7 +178,8 @@ mod tests {
 
     #[test]
     fn a_record_past_the_bound_is_overdue() {
-        let bound = AgentSpec { skip_older_than: Some(Duration::from_secs(30)), ..spec(AgentKind::UserAgent) };
+        let bound =
+            AgentSpec { skip_older_than: Some(Duration::from_secs(30)), ..spec(AgentKind::UserAgent { bots: None }) };
         let guard = guard(&bound, vec![]);
         let mut record = Record { received_at_ms: clock::unix_ms() - 40_000, ..Record::default() };
         assert_eq!(run(&guard, &record), (Outcome::Skipped, Some(Reason::Overdue)));
@@ -188,8 +192,11 @@ mod tests {
     #[test]
     fn a_part_that_is_too_large_fails() {
         let list = |count| vec![Value::List((0..count).map(|_| Value::text("x".repeat(98))).collect())];
-        assert_eq!(run(&guard(&spec(AgentKind::UserAgent), list(300)), &Record::default()), (Outcome::Ok, None));
-        let large = guard(&spec(AgentKind::UserAgent), list(330));
+        assert_eq!(
+            run(&guard(&spec(AgentKind::UserAgent { bots: None }), list(300)), &Record::default()),
+            (Outcome::Ok, None)
+        );
+        let large = guard(&spec(AgentKind::UserAgent { bots: None }), list(330));
         assert_eq!(run(&large, &Record::default()), (Outcome::Failed, Some(Reason::BadResponse)));
     }
 }

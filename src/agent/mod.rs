@@ -25,6 +25,7 @@ use std::{collections::HashMap, path::PathBuf, sync::Arc};
 
 use futures::future::BoxFuture;
 pub use keyed::{Decoded, Keyed, KeyedAgent, MAX_STATE, Ordered, Ran};
+pub use user_agent::BotsError;
 
 use crate::{
     event::{Part, Record},
@@ -82,6 +83,9 @@ pub enum AgentError {
     /// ships.
     #[error("agent \"{agent}\": referrers {}, line {line}: {message}", .path.display())]
     Referrers { agent: Arc<str>, path: PathBuf, line: usize, message: String },
+    /// See the list's error.
+    #[error("agent \"{agent}\": {error}")]
+    Bots { agent: Arc<str>, error: BotsError },
     /// See the service's error.
     #[error(transparent)]
     Service(#[from] ServiceError),
@@ -93,7 +97,7 @@ pub fn build(topology: &Topology, services: &Arc<Services>) -> Result<Vec<Arc<dy
     let agents = topology.agents.iter().map(|spec| {
         let agent: Box<dyn Agent> = match &spec.kind {
             AgentKind::GeoIp { database } => Box::new(geoip::GeoIp::new(spec, database, &mut databases)?),
-            AgentKind::UserAgent => Box::new(user_agent::UserAgent::new(spec)),
+            AgentKind::UserAgent { bots } => Box::new(user_agent::UserAgent::new(spec, bots.as_deref())?),
             AgentKind::Function { service } => Box::new(function::Function::new(spec, services.port(spec, *service)?)),
             AgentKind::LeadScore(score) => match score.half_life {
                 Some(half_life) => Box::new(KeyedAgent(lead_score::Decaying::new(spec, score, half_life))),

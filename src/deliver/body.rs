@@ -205,7 +205,7 @@ mod tests {
         let of = |ty| OutputField { name: "f".into(), ty, from: "f".into() };
         let agent = AgentSpec {
             name: "a".into(),
-            kind: AgentKind::UserAgent,
+            kind: AgentKind::UserAgent { bots: None },
             deps: Vec::new(),
             input: Vec::new(),
             output: [Type::Text, Type::Bool, Type::Int, Type::Float, Type::TextList, Type::Timestamp].map(of).into(),

@@ -21,7 +21,7 @@ fn topology(stages: &[&str]) -> Topology {
     let names: Vec<&str> = stages.iter().flat_map(|stage| stage.split(',')).collect();
     let agent = |name: &&str| AgentSpec {
         name: (*name).into(),
-        kind: AgentKind::UserAgent,
+        kind: AgentKind::UserAgent { bots: None },
         deps: vec![],
         input: vec![],
         output: vec![OutputField { name: "value".into(), ty: Type::Text, from: "value".into() }],

@@ -147,7 +147,9 @@ impl Build<'_> {
             .and_then(|when| sites.compile(when, self.names, name, "the agent is then skipped", findings));
         let kind = match (&raw.body, binding) {
             (AgentBody::GeoIp(keys), _) => Some(AgentKind::GeoIp { database: keys.database.value.clone().into() }),
-            (AgentBody::UserAgent, _) => Some(AgentKind::UserAgent),
+            (AgentBody::UserAgent(keys), _) => {
+                Some(AgentKind::UserAgent { bots: keys.bots.as_ref().map(|bots| bots.value.clone().into()) })
+            }
             (AgentBody::Function(..) | AgentBody::Private(..), Binding::Service(service)) => {
                 Some(AgentKind::Function { service })
             }

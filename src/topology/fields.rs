@@ -44,10 +44,11 @@ static USER_AGENT: Shape = shape(
         ("browser_version", Text),
         ("os", Text),
         ("os_version", Text),
-        ("device", Text), // desktop, mobile, tablet, …
+        ("device", Text), // desktop, mobile, tablet, tv, console, bot
         ("vendor", Text),
         ("bot", Bool),
-        ("bot_reason", Text),
+        ("bot_reason", Text), // class and name: "ai_crawler: GPTBot"
+        ("model", Text),      // from client hints
     ],
     &[("user_agent", Some("event.user_agent")), ("hints", Some("event.client_hints"))],
 );
@@ -116,7 +117,7 @@ static FUNCTION: Shape = Shape { fields: &[], inputs: &[], any_input: true };
 pub(super) fn shape_of(body: &AgentBody) -> &'static Shape {
     match body {
         AgentBody::GeoIp(_) => &GEO_IP,
-        AgentBody::UserAgent => &USER_AGENT,
+        AgentBody::UserAgent(_) => &USER_AGENT,
         AgentBody::Function(..) | AgentBody::Private(..) => &FUNCTION,
         AgentBody::LocalLlm(..) => &LOCAL_LLM,
         AgentBody::Session(_) => &SESSION,

@@ -182,7 +182,10 @@ pub enum AgentKind {
     GeoIp {
         database: std::path::PathBuf,
     },
-    UserAgent,
+    UserAgent {
+        /// A list of bots in place of the one that ships.
+        bots: Option<std::path::PathBuf>,
+    },
     /// Calls the service of that index.
     Function {
         service: usize,
@@ -362,7 +365,7 @@ impl AgentKind {
     pub fn name(&self) -> &str {
         match self {
             AgentKind::GeoIp { .. } => "geoip",
-            AgentKind::UserAgent => "user_agent",
+            AgentKind::UserAgent { .. } => "user_agent",
             AgentKind::Function { .. } => "function",
             AgentKind::LeadScore(_) => "lead_score",
             AgentKind::Session(_) => "session",

@@ -56,6 +56,12 @@ raw! {
         database: Text,
     }
 
+    /// Browsers and bots.
+    "" struct UserAgentKeys {
+        /// A list of bots in place of the one that ships, read at start: mark, tab, class, tab, name on each line. The line `@shipped` stands for the one that ships.
+        bots: Option<Text>,
+    }
+
     /// A call to a service.
     "" struct FunctionKeys {
         /// Which service it calls. Default: the one with the agent's own name.
@@ -128,7 +134,7 @@ pub(super) struct Calls {
 #[derive(Debug, Clone)]
 pub(super) enum AgentBody {
     GeoIp(GeoIpKeys),
-    UserAgent,
+    UserAgent(UserAgentKeys),
     Function(FunctionKeys, Calls),
     /// `type: hubspot` and the like: a service of its own.
     Private(Box<(ServiceKeys, ServiceBody)>, Calls),
@@ -169,8 +175,8 @@ pub(super) const AGENTS: &[Kind<AgentBody>] = &[
     Kind {
         name: "user_agent",
         doc: "Browser, system, device class and bots, from user agent and client hints.",
-        read: |_, _| Some(AgentBody::UserAgent),
-        keys: &[],
+        read: |map, cx| UserAgentKeys::read(map, cx).map(AgentBody::UserAgent),
+        keys: &[keys::<UserAgentKeys>],
     },
     Kind {
         name: "function",

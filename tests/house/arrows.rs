@@ -30,6 +30,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("fjall", &["src/state/"]),
     ("maxminddb", &["src/agent/"]),
     ("woothee", &["src/agent/"]),
+    ("aho_corasick", &["src/agent/"]),
     ("moka", &["src/policy/"]),
     // Our own module of that name among them.
     ("redis", &["src/service/"]),

@@ -10,6 +10,8 @@ pub(super) struct Hints<'a> {
     pub platform: Option<&'a str>,
     pub platform_version: Option<&'a str>,
     pub mobile: Option<bool>,
+    /// `mobile`, `tablet` or `desktop`.
+    pub form_factor: Option<&'static str>,
     pub model: Option<&'a str>,
 }
 
@@ -33,6 +35,7 @@ impl<'a> Hints<'a> {
                 "?0" => Some(false),
                 _ => None,
             }),
+            form_factor: header("sec-ch-ua-form-factors").and_then(form_factor),
             model: text("sec-ch-ua-model"),
         }
     }
@@ -41,6 +44,16 @@ impl<'a> Hints<'a> {
     pub fn is_empty(&self) -> bool {
         *self == Hints::default()
     }
+}
+
+/// The class of device in a list such as `"Mobile", "EInk"`; the first that we have a class for.
+fn form_factor(list: &str) -> Option<&'static str> {
+    entries(list).find_map(|(name, _)| match name {
+        "Mobile" => Some("mobile"),
+        "Tablet" => Some("tablet"),
+        "Desktop" => Some("desktop"),
+        _ => None,
+    })
 }
 
 fn unquoted(text: &str) -> &str {
@@ -105,6 +118,15 @@ mod tests {
             ("", None),
         ] {
             assert_eq!(brand(list), expected, "{list}");
+        }
+    }
+
+    #[test]
+    fn form_factors_give_a_class_where_we_have_one() {
+        for (list, expected) in
+            [(r#""Tablet""#, Some("tablet")), (r#""EInk", "Mobile""#, Some("mobile")), (r#""XR""#, None), ("", None)]
+        {
+            assert_eq!(form_factor(list), expected, "{list}");
         }
     }
 

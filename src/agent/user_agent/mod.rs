@@ -1,12 +1,17 @@
 //! Browser, operating system, class of device and bots, from the user-agent header and, where there are any, from
 //! client hints, which say more and are believed first.
 
-mod bot;
+mod bots;
+mod browsers;
 mod hints;
+mod marks;
 mod parse;
+mod systems;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, path::Path as FilePath, sync::Arc};
 
+use bots::Bots;
+pub use bots::BotsError;
 use parse::{Device, parse};
 
 use crate::{
@@ -14,7 +19,7 @@ use crate::{
     topology::AgentSpec,
 };
 
-use super::{Agent, Step, fields, input};
+use super::{Agent, AgentError, Step, fields, input};
 
 /// The longest header that is looked at; longer ones are cut, for what matters stands in front.
 const MAX_HEADER: usize = 1024;
@@ -59,7 +64,7 @@ impl Field {
             Field::Vendor => text(device.vendor),
             Field::Model => text(device.model),
             Field::Bot => Value::Bool(device.bot_reason.is_some()),
-            Field::BotReason => text(device.bot_reason),
+            Field::BotReason => device.bot_reason.clone().map_or(Value::Null, Value::Text),
         }
     }
 }
@@ -69,30 +74,46 @@ pub(super) struct UserAgent {
     user_agent: Option<Path>,
     hints: Option<Path>,
     fields: Box<[Option<Field>]>,
+    bots: Arc<Bots>,
+    /// The part of an empty header, which no browser sends.
+    blank: Part,
 }
 
 impl UserAgent {
-    /// Finds its inputs and fields.
-    pub fn new(spec: &AgentSpec) -> Self {
-        UserAgent {
+    /// Finds its inputs and fields, and reads the list of bots: the one at `path` or the one that ships.
+    pub fn new(spec: &AgentSpec, path: Option<&FilePath>) -> Result<Self, AgentError> {
+        let bots = path.map_or_else(Bots::shipped, Bots::read);
+        let bots = bots.map_err(|error| AgentError::Bots { agent: spec.name.clone(), error })?;
+        let fields = fields(&spec.output, Field::from_name);
+        let nobody = Device { class: Some("bot"), bot_reason: Some("empty user agent".into()), ..Device::default() };
+        Ok(UserAgent {
             user_agent: input(spec, "user_agent").cloned(),
             hints: input(spec, "hints").cloned(),
-            fields: fields(&spec.output, Field::from_name),
-        }
+            blank: Part::ok(Source::Local, shown(&fields, &nobody)),
+            fields,
+            bots,
+        })
     }
 
     /// The part for these headers; hints by lower-case header name.
     fn recognise<'a>(&self, user_agent: Option<&'a str>, hint: impl Fn(&str) -> Option<&'a str>) -> Part {
         let short = |text: &'a str| &text[..text.floor_char_boundary(MAX_HEADER)];
         let hints = hints::Hints::read(|name| hint(name).map(short));
-        let user_agent = user_agent.map(str::trim).filter(|text| !text.is_empty()).map(short);
-        if user_agent.is_none() && hints.is_empty() {
-            return Part::without(Outcome::Skipped, Reason::MissingInput);
+        let user_agent = user_agent.map(|text| short(text.trim()));
+        match user_agent {
+            // Servers send events too, without the header; only who sends an empty one has something to hide.
+            None if hints.is_empty() => Part::without(Outcome::Skipped, Reason::MissingInput),
+            Some("" | "-") if hints.is_empty() => self.blank.clone(),
+            _ => {
+                let device = parse(user_agent.unwrap_or_default(), &hints, &self.bots);
+                Part::ok(Source::Local, shown(&self.fields, &device))
+            }
         }
-        let device = parse(user_agent.unwrap_or_default(), &hints);
-        let values = self.fields.iter().map(|field| field.map_or(Value::Null, |field| field.of(&device)));
-        Part::ok(Source::Local, values.collect())
     }
+}
+
+fn shown(fields: &[Option<Field>], device: &Device<'_>) -> Vec<Value> {
+    fields.iter().map(|field| field.map_or(Value::Null, |field| field.of(device))).collect()
 }
 
 impl Agent for UserAgent {

@@ -31,7 +31,7 @@ const INTENT: (&str, &[(&str, Type)]) = ("intent", &[("level", Type::Text)]);
 fn topology(agents: Agents) -> Topology {
     let agent = |(name, fields): &(&str, &[(&str, Type)])| AgentSpec {
         name: (*name).into(),
-        kind: AgentKind::UserAgent,
+        kind: AgentKind::UserAgent { bots: None },
         deps: vec![],
         input: vec![],
         output: fields
