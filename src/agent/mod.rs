@@ -16,6 +16,7 @@ mod geoip;
 mod guard;
 mod keyed;
 mod lead_score;
+mod sentiment;
 mod user_agent;
 
 use std::{collections::HashMap, path::PathBuf, sync::Arc};
@@ -78,6 +79,12 @@ pub enum AgentError {
     /// Put a database in MaxMind's format there (`GEOIP_DB`), readable for this user.
     #[error("agent \"{agent}\": database {}: {message}", .path.display())]
     Database { agent: Arc<str>, path: PathBuf, message: String },
+    /// Build with cargo feature `ml`, write `model: lexicon`, or declare `fallback: lexicon`.
+    #[error("HW505 agent \"{agent}\": model \"{model}\" needs cargo feature ml, which is not in this build")]
+    WithoutMl { agent: Arc<str>, model: Arc<str> },
+    /// Look at what it says of the model's directory (`directory`, `model`).
+    #[error("agent \"{agent}\": {message}")]
+    Model { agent: Arc<str>, message: String },
     /// See the service's error.
     #[error(transparent)]
     Service(#[from] ServiceError),
@@ -85,17 +92,17 @@ pub enum AgentError {
 
 /// All agents of a topology, in its order, each behind its guard. Reads databases; connects to nothing.
 pub fn build(topology: &Topology, services: &Arc<Services>) -> Result<Vec<Arc<dyn Agent>>, AgentError> {
-    let mut databases = HashMap::new();
+    let (mut databases, mut models) = (HashMap::new(), sentiment::Models::default());
     let agents = topology.agents.iter().map(|spec| {
         let agent: Box<dyn Agent> = match &spec.kind {
             AgentKind::GeoIp { database } => Box::new(geoip::GeoIp::new(spec, database, &mut databases)?),
             AgentKind::UserAgent => Box::new(user_agent::UserAgent::new(spec)),
             AgentKind::Function { service } => Box::new(function::Function::new(spec, services.port(spec, *service)?)),
+            AgentKind::LocalLlm(llm) => Box::new(sentiment::Sentiment::new(spec, llm, &mut models)?),
             AgentKind::LeadScore(score) => Box::new(lead_score::LeadScore::new(spec, score)?),
             AgentKind::Session(_)
             | AgentKind::Funnel(_)
             | AgentKind::Attribution(_)
-            | AgentKind::LocalLlm(_)
             | AgentKind::Later { .. } => {
                 return Err(AgentError::Later { agent: spec.name.clone(), kind: spec.kind.name().into() });
             }

@@ -84,7 +84,8 @@ impl Sites {
 fn why_absent(agent: &AgentSpec) -> Option<&'static str> {
     let calls = match &agent.kind {
         AgentKind::Function { .. } => true,
-        AgentKind::Later { kind } => matches!(&**kind, "function (unbound)" | "local_llm" | "attribution"),
+        AgentKind::LocalLlm(llm) => !llm.is_lexicon(),
+        AgentKind::Later { kind } => matches!(&**kind, "function (unbound)" | "attribution"),
         _ => false,
     };
     let caches = agent.fallback.contains(&Fallback::Cache);

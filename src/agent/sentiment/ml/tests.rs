@@ -1,0 +1,1 @@
+//! A small model against what PyTorch says of it, and the way to it under load.
