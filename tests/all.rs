@@ -14,6 +14,7 @@ mod plan;
 mod proxy;
 mod python;
 mod registry;
+mod sentiment;
 mod simulation;
 mod stubs;
 // Each suite uses its own part of it.

@@ -100,10 +100,7 @@ pub fn build(topology: &Topology, services: &Arc<Services>) -> Result<Vec<Arc<dy
             AgentKind::Function { service } => Box::new(function::Function::new(spec, services.port(spec, *service)?)),
             AgentKind::LocalLlm(llm) => Box::new(sentiment::Sentiment::new(spec, llm, &mut models)?),
             AgentKind::LeadScore(score) => Box::new(lead_score::LeadScore::new(spec, score)?),
-            AgentKind::Session(_)
-            | AgentKind::Funnel(_)
-            | AgentKind::Attribution(_)
-            | AgentKind::Later { .. } => {
+            AgentKind::Session(_) | AgentKind::Funnel(_) | AgentKind::Attribution(_) | AgentKind::Later { .. } => {
                 return Err(AgentError::Later { agent: spec.name.clone(), kind: spec.kind.name().into() });
             }
         };

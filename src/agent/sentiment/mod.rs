@@ -36,6 +36,10 @@ use super::{Agent, AgentError, Step, fields, input};
 /// From this compound score on a text is positive; from its negative down it is negative (README of vaderSentiment).
 const THRESHOLD: f64 = 0.05;
 
+/// What is looked at of a text, in bytes: several times what a model takes in, and no worker is held up for longer than
+/// a few milliseconds by the longest.
+const MAX_TEXT: usize = 16 * 1024;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Field {
     Label,
@@ -134,7 +138,7 @@ impl Form {
 
     /// What the lexicon says.
     fn judge(&self, text: &str) -> Verdict {
-        let score = lexicon::compound(text);
+        let score = lexicon::compound(beginning(text));
         let label = match score {
             score if score >= THRESHOLD => 2,
             score if score <= -THRESHOLD => 0,
@@ -174,6 +178,11 @@ impl Form {
         part.provenance.latency_ms = since(started);
         part
     }
+}
+
+/// As much of a text as is looked at.
+fn beginning(text: &str) -> &str {
+    &text[..text.floor_char_boundary(MAX_TEXT)]
 }
 
 fn since(started: Instant) -> u32 {

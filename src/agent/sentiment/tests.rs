@@ -59,6 +59,16 @@ fn no_text_is_skipped_and_not_neutral() {
 }
 
 #[test]
+fn of_a_text_of_100_kb_the_beginning_is_judged() {
+    let agent = agent("lexicon", vec![]).unwrap();
+    let part = run(&agent, &saying(&format!("I love it. {}horrible", "é ".repeat(40_000))));
+    assert_eq!(part.fields, [Value::text("positive"), Value::Float(0.6369)]);
+    for text in ["\0\0\0", "\u{202e}مرحبا", "🏳️\u{200d}🌈", "\u{301}\u{301}"] {
+        assert_eq!(run(&agent, &saying(text)).field(0), &Value::text("neutral"), "{text:?}");
+    }
+}
+
+#[test]
 fn only_the_fields_asked_for_are_filled_under_their_names() {
     let mut spec = declared("lexicon", vec![]);
     spec.output = vec![crate::topology::OutputField { name: "mood".into(), ty: Type::Text, from: "label".into() }];

@@ -19,8 +19,7 @@ pub(super) fn of(tokens: &[Token], at: usize, mixed_case: bool) -> f64 {
     let token = &tokens[at];
     let is = |back: usize, role: Role| at >= back && tokens[at - back].word.role == role;
     let next = tokens.get(at + 1);
-    if token.word.boost != 0.0
-        || (token.word.role == Role::Kind && next.is_some_and(|next| next.word.role == Role::Of))
+    if token.word.boost != 0.0 || (token.word.role == Role::Kind && next.is_some_and(|next| next.word.role == Role::Of))
     {
         return 0.0;
     }
@@ -97,10 +96,7 @@ fn phrases(tokens: &[Token], at: usize, mut valence: f64) -> f64 {
         valence = fixed;
     }
     for start in [at - 3, at - 2] {
-        if matches!(
-            (role(start), role(start + 1)),
-            (Role::Kind | Role::Sort, Role::Of) | (Role::Just, Role::Enough)
-        ) {
+        if matches!((role(start), role(start + 1)), (Role::Kind | Role::Sort, Role::Of) | (Role::Just, Role::Enough)) {
             valence -= BOOST;
         }
     }

@@ -66,8 +66,8 @@ mod tests {
     #[test]
     fn three_labels_without_names_mean_what_the_card_says() {
         let unnamed = ["LABEL_0", "LABEL_1", "LABEL_2"];
-        assert_eq!(verdict(&unnamed, &[0.0, 0.0, 3.0]), Some(("positive".into(), 0.8643)));
-        assert_eq!(verdict(&unnamed, &[3.0, 0.0, 0.0]), Some(("negative".into(), -0.8643)));
+        assert_eq!(verdict(&unnamed, &[0.0, 0.0, 3.0]), Some(("positive".into(), 0.8642)));
+        assert_eq!(verdict(&unnamed, &[3.0, 0.0, 0.0]), Some(("negative".into(), -0.8642)));
         assert_eq!(verdict(&unnamed[..2], &[0.0, 0.0]), Some(("LABEL_1".into(), 0.5)), "nobody says what they mean");
     }
 

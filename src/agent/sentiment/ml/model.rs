@@ -3,12 +3,7 @@
 use std::path::Path;
 
 use super::{
-    ModelError, Verdict,
-    labels::Labels,
-    roberta::Roberta,
-    runner::Classifier,
-    settings::Settings,
-    tokens::Tokens,
+    ModelError, Verdict, labels::Labels, roberta::Roberta, runner::Classifier, settings::Settings, tokens::Tokens,
     weights::Weights,
 };
 

@@ -100,7 +100,9 @@ pub(super) fn batches(lengths: &[usize], max_tokens: usize) -> Vec<Vec<usize>> {
     let mut batches: Vec<Vec<usize>> = Vec::new();
     for text in order {
         match batches.last_mut() {
-            Some(batch) if batch.len() < MAX_BATCH && (batch.len() + 1) * lengths[text] <= max_tokens => batch.push(text),
+            Some(batch) if batch.len() < MAX_BATCH && (batch.len() + 1) * lengths[text] <= max_tokens => {
+                batch.push(text)
+            }
             _ => batches.push(vec![text]),
         }
     }

@@ -64,9 +64,8 @@ impl Layer {
     fn apply(&self, rows: &Tensor, mask: &Tensor, heads: usize) -> Result<Tensor> {
         let (texts, length) = (mask.dim(0)?, mask.dim(3)?);
         let size = rows.dim(1)? / heads;
-        let split = |linear: &Linear| {
-            linear.apply(rows)?.reshape((texts, length, heads, size))?.transpose(1, 2)?.contiguous()
-        };
+        let split =
+            |linear: &Linear| linear.apply(rows)?.reshape((texts, length, heads, size))?.transpose(1, 2)?.contiguous();
         let (query, key, value) = (split(&self.query)?, split(&self.key)?, split(&self.value)?);
         let likeness = (query.matmul(&key.t()?)? / (size as f64).sqrt())?.broadcast_add(mask)?;
         let mixed = softmax_last_dim(&likeness)?.matmul(&value)?;
@@ -96,8 +95,7 @@ impl Roberta {
     pub fn load(weights: &mut Weights, settings: &Settings, labels: usize) -> std::result::Result<Self, ModelError> {
         let hidden = settings.hidden_size;
         let embeddings = |name: &str| format!("roberta.embeddings.{name}");
-        let kinds =
-            weights.tensor(&embeddings("token_type_embeddings.weight"), &[settings.type_vocab_size, hidden])?;
+        let kinds = weights.tensor(&embeddings("token_type_embeddings.weight"), &[settings.type_vocab_size, hidden])?;
         Ok(Roberta {
             words: weights.tensor(&embeddings("word_embeddings.weight"), &[settings.vocab_size, hidden])?,
             positions: weights

@@ -19,7 +19,8 @@ use crate::clock;
 /// Tokens in one pass of the model, padding included: bounds its memory (some 200 MB for a base model).
 const MAX_TOKENS: usize = 2048;
 /// What a text costs is first measured on this one.
-const TYPICAL: &str = "I ordered two pairs last week and they still have not arrived, but the support was kind about it.";
+const TYPICAL: &str =
+    "I ordered two pairs last week and they still have not arrived, but the support was kind about it.";
 
 /// What the thread runs.
 pub(super) trait Classifier: Send {

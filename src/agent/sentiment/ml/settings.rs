@@ -67,7 +67,10 @@ impl Settings {
                 settings.hidden_size, settings.num_attention_heads
             ));
         }
-        if settings.hidden_size == 0 || settings.max_tokens() < 3 || settings.pad_token_id as usize >= settings.vocab_size {
+        if settings.hidden_size == 0
+            || settings.max_tokens() < 3
+            || settings.pad_token_id as usize >= settings.vocab_size
+        {
             return Err("hidden_size, max_position_embeddings or vocab_size is too small".to_owned());
         }
         settings.labels()?;
@@ -109,16 +112,23 @@ mod tests {
         for (from, to, word) in [
             ("\"roberta\"", "\"bert\"", "model_type"),
             ("\"model_type\"", "\"hidden_act\":\"relu\",\"model_type\"", "hidden_act"),
-            ("\"model_type\"", "\"position_embedding_type\":\"relative_key\",\"model_type\"", "position_embedding_type"),
+            (
+                "\"model_type\"",
+                "\"position_embedding_type\":\"relative_key\",\"model_type\"",
+                "position_embedding_type",
+            ),
             (":12,\n", ":12,\"num_attention_headz\":7,", "num_attention_heads"),
             ("\"1\":\"LABEL_1\",", "", "id2label"),
             (":514", ":2", "max_position_embeddings"),
             ("\"vocab_size\":50265,", "", "vocab_size"),
         ] {
-            let text = BASE.replacen(from, to, 1).replace("\"num_attention_heads\":12", match word {
-                "num_attention_heads" => "\"num_attention_heads\":7",
-                _ => "\"num_attention_heads\":12",
-            });
+            let text = BASE.replacen(from, to, 1).replace(
+                "\"num_attention_heads\":12",
+                match word {
+                    "num_attention_heads" => "\"num_attention_heads\":7",
+                    _ => "\"num_attention_heads\":12",
+                },
+            );
             let error = Settings::parse(&text).unwrap_err();
             assert!(error.contains(word), "{word}: {error}");
         }

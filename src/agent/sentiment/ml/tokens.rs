@@ -3,16 +3,11 @@
 use std::path::Path;
 
 use tokenizers::{
-    AddedToken, Tokenizer, TruncationParams,
-    models::bpe::BPE,
-    pre_tokenizers::byte_level::ByteLevel,
+    AddedToken, Tokenizer, TruncationParams, models::bpe::BPE, pre_tokenizers::byte_level::ByteLevel,
     processors::roberta::RobertaProcessing,
 };
 
-use super::{ModelError, settings::Settings, tweet};
-
-/// What is looked at of a text, in bytes: several times what a model takes in.
-const MAX_TEXT: usize = 16 * 1024;
+use super::{super::beginning, ModelError, settings::Settings, tweet};
 
 /// A model's tokenizer.
 pub(super) struct Tokens(Tokenizer);
@@ -41,7 +36,7 @@ impl Tokens {
 
     /// The ids of a text, with both ends, cut to what the model takes in.
     pub fn of(&self, text: &str) -> Result<Vec<u32>, ModelError> {
-        let prepared = tweet::prepare(&text[..text.floor_char_boundary(MAX_TEXT)]);
+        let prepared = tweet::prepare(beginning(text));
         let encoded = self.0.encode_fast(prepared, true).map_err(|error| ModelError::Compute(error.to_string()))?;
         Ok(encoded.get_ids().to_vec())
     }

@@ -15,7 +15,8 @@ use candle_core::{
 use super::ModelError;
 
 /// What checkpoints of classifiers carry along and no classifier reads.
-const IGNORED: &[&str] = &["roberta.embeddings.position_ids", "roberta.pooler.dense.bias", "roberta.pooler.dense.weight"];
+const IGNORED: &[&str] =
+    &["roberta.embeddings.position_ids", "roberta.pooler.dense.bias", "roberta.pooler.dense.weight"];
 
 /// An open file of weights.
 pub(super) struct Weights {
