@@ -16,6 +16,7 @@ mod proxy;
 mod python;
 mod registry;
 mod restore;
+mod sentiment;
 mod simulation;
 mod stubs;
 // Each suite uses its own part of it.

@@ -18,6 +18,7 @@ mod geoip;
 mod guard;
 mod keyed;
 mod lead_score;
+mod sentiment;
 mod session;
 mod user_agent;
 
@@ -86,6 +87,12 @@ pub enum AgentError {
     /// See the list's error.
     #[error("agent \"{agent}\": {error}")]
     Bots { agent: Arc<str>, error: BotsError },
+    /// Build with cargo feature `ml`, write `model: lexicon`, or declare `fallback: lexicon`.
+    #[error("HW505 agent \"{agent}\": model \"{model}\" needs cargo feature ml, which is not in this build")]
+    WithoutMl { agent: Arc<str>, model: Arc<str> },
+    /// Look at what it says of the model's directory (`directory`, `model`).
+    #[error("agent \"{agent}\": {message}")]
+    Model { agent: Arc<str>, message: String },
     /// See the service's error.
     #[error(transparent)]
     Service(#[from] ServiceError),
@@ -93,7 +100,7 @@ pub enum AgentError {
 
 /// All agents of a topology, in its order, each behind its guard. Reads databases; connects to nothing.
 pub fn build(topology: &Topology, services: &Arc<Services>) -> Result<Vec<Arc<dyn Agent>>, AgentError> {
-    let mut databases = HashMap::new();
+    let (mut databases, mut models) = (HashMap::new(), sentiment::Models::default());
     let agents = topology.agents.iter().map(|spec| {
         let agent: Box<dyn Agent> = match &spec.kind {
             AgentKind::GeoIp { database } => Box::new(geoip::GeoIp::new(spec, database, &mut databases)?),
@@ -111,7 +118,8 @@ pub fn build(topology: &Topology, services: &Arc<Services>) -> Result<Vec<Arc<dy
                 let campaigns = own.campaigns.map(|service| services.line(service));
                 Box::new(KeyedAgent(attribution::Attribution::new(spec, own, campaigns)?))
             }
-            AgentKind::LocalLlm(_) | AgentKind::Later { .. } => {
+            AgentKind::LocalLlm(llm) => Box::new(sentiment::Sentiment::new(spec, llm, &mut models)?),
+            AgentKind::Later { .. } => {
                 return Err(AgentError::Later { agent: spec.name.clone(), kind: spec.kind.name().into() });
             }
         };

@@ -347,5 +347,6 @@ fn local_llm(keys: &LocalLlmKeys) -> LocalLlmSpec {
     LocalLlmSpec {
         model: keys.model.value.as_str().into(),
         directory: keys.directory.as_ref().map(|directory| directory.value.clone().into()),
+        quantized: keys.quantized.as_ref().is_some_and(|quantized| quantized.value),
     }
 }

@@ -269,6 +269,15 @@ pub struct LocalLlmSpec {
     pub model: Arc<str>,
     /// Where model files are.
     pub directory: Option<std::path::PathBuf>,
+    /// Weights are kept in 8 bits.
+    pub quantized: bool,
+}
+
+impl LocalLlmSpec {
+    /// Whether it is a list of words and no model.
+    pub fn is_lexicon(&self) -> bool {
+        &*self.model == "lexicon"
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -358,6 +367,13 @@ pub struct SinkSpec {
 pub struct FeedSpec {
     pub name: Arc<str>,
     pub kind: Arc<str>,
+}
+
+impl AgentSpec {
+    /// Whether a fallback gives values where what the agent calls has never answered.
+    pub fn has_stand_in(&self) -> bool {
+        self.fallback.iter().any(|fallback| matches!(fallback, Fallback::Lexicon | Fallback::Values(_)))
+    }
 }
 
 impl AgentKind {

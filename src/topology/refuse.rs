@@ -31,10 +31,10 @@ pub fn plan_refusals(topology: &Topology) -> Vec<Diagnostic> {
             AgentKind::Later { kind } => {
                 refuse(format!("agent \"{}\": type {kind}", agent.name), "Take the agent away, and what reads it");
             }
-            AgentKind::LocalLlm(_) => {
-                let kind = agent.kind.name();
-                refuse(format!("agent \"{}\": type {kind}", agent.name), "Take the agent away, and what reads it");
-            }
+            AgentKind::LocalLlm(llm) if !cfg!(feature = "ml") && !llm.is_lexicon() && !agent.has_stand_in() => refuse(
+                format!("agent \"{}\": local_llm with model \"{}\" (cargo feature ml)", agent.name, llm.model),
+                "Build with --features ml, declare fallback: lexicon, or write model: lexicon",
+            ),
             AgentKind::Function { service } => {
                 if let Some(service) = topology.services.get(*service)
                     && let ServiceKind::Later { kind } = &service.kind

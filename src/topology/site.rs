@@ -83,7 +83,8 @@ impl Sites {
 /// Why an agent may end without fields; `None` when it cannot.
 fn why_absent(agent: &AgentSpec) -> Option<&'static str> {
     let calls = match &agent.kind {
-        AgentKind::Function { .. } | AgentKind::LocalLlm(_) => true,
+        AgentKind::Function { .. } => true,
+        AgentKind::LocalLlm(llm) => !llm.is_lexicon(),
         AgentKind::Later { kind } => &**kind == "function (unbound)",
         _ => false,
     };

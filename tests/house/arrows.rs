@@ -31,6 +31,9 @@ const HOMES: &[(&str, &[&str])] = &[
     ("maxminddb", &["src/agent/"]),
     ("woothee", &["src/agent/"]),
     ("aho_corasick", &["src/agent/"]),
+    ("candle_core", &["src/agent/sentiment/"]),
+    ("candle_nn", &["src/agent/sentiment/"]),
+    ("tokenizers", &["src/agent/sentiment/"]),
     ("moka", &["src/policy/"]),
     // Our own module of that name among them.
     ("redis", &["src/service/"]),
