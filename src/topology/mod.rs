@@ -4,7 +4,7 @@
 //!
 //! - parse: `yaml` (tree with places, refuses what YAML would change), `decode`, `leaf` and the `raw*` files (the grammar, from
 //!   which the JSON schema is made), `vars`, `units`
-//! - resolve: `load` (the way), `services`, `order` (dependencies), `agents`, `edge`, `scope` (names), `fields` (what
+//! - resolve: `load` (the way), `services`, `salesforce`, `order` (dependencies), `agents`, `edge`, `scope` (names), `fields` (what
 //!   each type of agent yields)
 //! - check: `calls`, `site` (conditions), `names`, `suggest`; findings are `diagnostic`s with `codes`
 //! - place: `place`
@@ -13,6 +13,7 @@
 mod agents;
 mod calls;
 pub mod codes;
+mod credentials;
 mod decode;
 mod diagnostic;
 mod edge;
@@ -28,6 +29,7 @@ mod raw_agent;
 mod raw_edge;
 mod raw_service;
 mod refuse;
+mod salesforce;
 mod schema;
 mod scope;
 mod services;
@@ -40,6 +42,7 @@ mod units;
 mod vars;
 mod yaml;
 
+pub use credentials::{OAuthSpec, SalesforceGrant, SalesforceSpec, SecretSource};
 pub use diagnostic::{Diagnostic, Severity, render};
 pub use load::{LoadOptions, Loaded, load};
 pub use model::*;

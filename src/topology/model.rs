@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use super::credentials::{OAuthSpec, SalesforceSpec};
 use crate::{
     event::{Path, Type, Value},
     expr::Condition,
@@ -66,10 +67,7 @@ pub struct ServiceSpec {
 pub enum ServiceKind {
     HubSpot(HubSpotSpec),
     Http(HttpSpec),
-    /// Parsed and checked; `run` refuses it in this version, by this type name.
-    Later {
-        kind: Arc<str>,
-    },
+    Salesforce(SalesforceSpec),
 }
 
 #[derive(Debug, Clone)]
@@ -100,6 +98,8 @@ pub enum Auth {
     Bearer(Secret),
     Basic { username: String, password: Secret },
     Header { name: String, value: Secret },
+    /// A token that an issuer gives against a secret.
+    OAuth(OAuthSpec),
 }
 
 /// So many in so long: `100/10s`.

@@ -4,7 +4,7 @@
 use super::{
     codes,
     diagnostic::{Diagnostic, Severity},
-    model::{AgentKind, DestinationKind, ServiceKind, Topology},
+    model::{AgentKind, DestinationKind, Topology},
 };
 
 /// One finding (`HW505`) per thing in use that this version does not run. Empty: it can run.
@@ -34,13 +34,6 @@ pub fn plan_refusals(topology: &Topology) -> Vec<Diagnostic> {
             AgentKind::Session(_) | AgentKind::Funnel(_) | AgentKind::Attribution(_) | AgentKind::LocalLlm(_) => {
                 let kind = agent.kind.name();
                 refuse(format!("agent \"{}\": type {kind}", agent.name), "Take the agent away, and what reads it");
-            }
-            AgentKind::Function { service } => {
-                if let Some(service) = topology.services.get(*service)
-                    && let ServiceKind::Later { kind } = &service.kind
-                {
-                    refuse(format!("service \"{}\": type {kind}", service.name), "Use hubspot or http");
-                }
             }
             AgentKind::LeadScore(score) if score.half_life.is_some() => {
                 refuse(format!("agent \"{}\": decay", agent.name), "Take decay away; it comes with keyed state");
