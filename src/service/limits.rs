@@ -35,8 +35,11 @@ fn hubspot(headers: &HeaderMap) -> Vec<Limit> {
     let interval = number("x-hubspot-ratelimit-remaining")
         .zip(number("x-hubspot-ratelimit-interval-milliseconds"))
         .map(|(remaining, ms)| Limit { remaining, window: Duration::from_millis(ms.into()), resets_in: None });
-    let second = number("x-hubspot-ratelimit-secondly-remaining")
-        .map(|remaining| Limit { remaining, window: Duration::from_secs(1), resets_in: None });
+    let second = number("x-hubspot-ratelimit-secondly-remaining").map(|remaining| Limit {
+        remaining,
+        window: Duration::from_secs(1),
+        resets_in: None,
+    });
     interval.into_iter().chain(second).collect()
 }
 
@@ -49,7 +52,8 @@ fn standard(headers: &HeaderMap, now_ms: i64) -> Vec<Limit> {
         let policy = policies.iter().find(|policy| policy.head == name)?;
         seconds(policy.parameter("w")?)
     };
-    let dictionary: Vec<(&str, &str)> = members(&said).filter_map(|member| member.head.split_once('=')).collect();
+    let unquoted = members(&said).filter(|member| !member.head.starts_with('"'));
+    let dictionary: Vec<(&str, &str)> = unquoted.filter_map(|member| member.head.split_once('=')).collect();
     if !dictionary.is_empty() {
         let value = |name| dictionary.iter().find(|(key, _)| key.trim() == name).map(|(_, value)| value.trim());
         let Some(remaining) = value("remaining").and_then(whole) else { return Vec::new() };
@@ -126,7 +130,8 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 
 /// A list header, which may come in several lines.
 fn joined(headers: &HeaderMap, name: &str) -> Option<String> {
-    let lines: Vec<&str> = headers.get_all(name).iter().take(MOST_LIMITS).filter_map(|line| line.to_str().ok()).collect();
+    let lines: Vec<&str> =
+        headers.get_all(name).iter().take(MOST_LIMITS).filter_map(|line| line.to_str().ok()).collect();
     let joined = lines.join(",");
     (!joined.is_empty() && joined.len() <= LONGEST_HEADER).then_some(joined)
 }
@@ -150,7 +155,8 @@ fn seconds(text: &str) -> Option<Duration> {
 /// How long until a reset that is written as a wait in seconds, or as a time in seconds or milliseconds since 1970,
 /// or as a date.
 fn wait(text: &str, now_ms: i64) -> Option<Duration> {
-    let until = |at_ms: f64| Duration::try_from_secs_f64(((at_ms - now_ms as f64) / 1e3).clamp(0.0, u32::MAX.into())).ok();
+    let until =
+        |at_ms: f64| Duration::try_from_secs_f64(((at_ms - now_ms as f64) / 1e3).clamp(0.0, u32::MAX.into())).ok();
     match text.parse::<f64>() {
         Ok(number) if !number.is_finite() => None,
         Ok(ms) if ms >= EPOCH_MILLISECONDS => until(ms),
@@ -207,8 +213,7 @@ mod tests {
             read(&[("RateLimit", "limit=100, remaining=50, reset=5"), ("RateLimit-Policy", "100;w=10, 1000;w=60")]),
             [limit(50, 10, Some(5))]
         );
-        let separate =
-            [("RateLimit-Limit", "100, 100;w=60"), ("RateLimit-Remaining", "42"), ("RateLimit-Reset", "17")];
+        let separate = [("RateLimit-Limit", "100, 100;w=60"), ("RateLimit-Remaining", "42"), ("RateLimit-Reset", "17")];
         assert_eq!(read(&separate), [limit(42, 0, Some(17))]);
     }
 
@@ -250,8 +255,15 @@ mod tests {
         assert_eq!(read("-7", "60"), [limit(0, 0, Some(60))]);
         assert_eq!(read("1e300", "60"), [limit(u32::MAX, 0, Some(60))]);
         for (remaining, reset) in [
-            ("many", "60"), ("NaN", "60"), ("inf", "60"), ("", "60"), ("3", ""), ("3", "soon"), ("3", "NaN"),
-            ("3", "-60"), ("3", "0"),
+            ("many", "60"),
+            ("NaN", "60"),
+            ("inf", "60"),
+            ("", "60"),
+            ("3", ""),
+            ("3", "soon"),
+            ("3", "NaN"),
+            ("3", "-60"),
+            ("3", "0"),
         ] {
             assert_eq!(read(remaining, reset), [], "{remaining} {reset}");
         }

@@ -96,8 +96,14 @@ pub struct HttpSpec {
 #[derive(Debug, Clone)]
 pub enum Auth {
     Bearer(Secret),
-    Basic { username: String, password: Secret },
-    Header { name: String, value: Secret },
+    Basic {
+        username: String,
+        password: Secret,
+    },
+    Header {
+        name: String,
+        value: Secret,
+    },
     /// A token that an issuer gives against a secret.
     OAuth(OAuthSpec),
 }

@@ -40,7 +40,11 @@ pub(super) fn build(name: &str, keys: &SalesforceKeys, span: Span, findings: &mu
         login_url,
         client_id: keys.client_id.value.clone(),
         object: keys.object.as_ref().map_or("Contact", |object| &object.value).to_owned(),
-        id_field: keys.id_field.as_ref().map(|field| field.value.clone()).filter(|field| !field.eq_ignore_ascii_case("id")),
+        id_field: keys
+            .id_field
+            .as_ref()
+            .map(|field| field.value.clone())
+            .filter(|field| !field.eq_ignore_ascii_case("id")),
         api_version: keys.api_version.as_ref().map_or(API_VERSION.to_owned(), |version| api_version(version, findings)),
         reserve_percent: keys.reserve_percent.map_or(RESERVE_PERCENT, |percent| {
             if !(0.0..100.0).contains(&percent.value) {
@@ -61,7 +65,8 @@ fn grant(name: &str, keys: &SalesforceKeys, login_url: &str, span: Span, finding
         }
         (None, None) => {
             let message = format!("service \"{name}\" has neither client_secret nor private_key");
-            let fix = "Write client_secret: \"${SALESFORCE_SECRET}\", or private_key: \"${file:/path}\" and username: …";
+            let fix =
+                "Write client_secret: \"${SALESFORCE_SECRET}\", or private_key: \"${file:/path}\" and username: …";
             findings.error(codes::HW105, span, message, fix);
         }
         (Some(secret), None) => {

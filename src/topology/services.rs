@@ -6,9 +6,9 @@ use url::{Host, Url};
 
 use super::{
     codes,
+    credentials::{OAuthSpec, SalesforceSpec, SecretSource},
     decode::{Table, Text},
     diagnostic::Findings,
-    credentials::{OAuthSpec, SalesforceSpec, SecretSource},
     model::{Auth, BatchSpec, BreakerSpec, CacheSpec, HttpSpec, HubSpotSpec, ServiceKind, ServiceSpec},
     raw::{RawAuth, RawBatch, RawOAuth},
     raw_service::{HttpKeys, HubSpotKeys, RawCache, ServiceBody, ServiceKeys},

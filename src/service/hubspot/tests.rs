@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use axum::{Router, http::StatusCode, routing::post};
+use axum::{
+    Router,
+    http::{HeaderMap, StatusCode},
+    routing::post,
+};
 use serde_json::json;
 
 use super::*;

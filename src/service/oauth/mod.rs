@@ -287,7 +287,8 @@ fn refusal(answer: &wire::Explained) -> CallError {
         Ok(_) => CallError::new(Kind::BadResponse, "answered without a token"),
     };
     let said = answer.body.as_ref().ok().and_then(|body| body.get("error")).and_then(Json::as_str);
-    let said = said.filter(|word| word.len() <= 60 && word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'));
+    let said =
+        said.filter(|word| word.len() <= 60 && word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'));
     let message = match said {
         Some(word) => format!("token: answered {}, {word}", answer.status),
         None => format!("token: {}", judged.message),

@@ -107,7 +107,9 @@ pub(super) fn values(record: &Json, columns: &[Column]) -> Result<Arc<[Value]>, 
 pub(super) fn field<'a>(record: &'a Json, path: &str) -> Option<&'a Json> {
     path.split('.').try_fold(record, |record, name| {
         let fields = record.as_object()?;
-        fields.get(name).or_else(|| fields.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value))
+        fields
+            .get(name)
+            .or_else(|| fields.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value))
     })
 }
 
@@ -170,7 +172,8 @@ mod tests {
         let usage = |used, limit| Some(Usage { used, limit });
         assert_eq!(read("api-usage=18/5000"), usage(18, 5_000));
         assert_eq!(read("api-usage=25/5000; per-app-api-usage=240/250(appName=sample-app)"), usage(240, 250));
-        for absurd in ["", "api-usage=", "api-usage=1", "api-usage=1/0", "api-usage=-1/5", "api-usage=x/y", "=1/2", "/"] {
+        for absurd in ["", "api-usage=", "api-usage=1", "api-usage=1/0", "api-usage=-1/5", "api-usage=x/y", "=1/2", "/"]
+        {
             assert_eq!(read(absurd), None, "{absurd}");
         }
         assert_eq!(read("api-usage=99999999999999999999999/5"), None);

@@ -172,7 +172,9 @@ impl Inner {
             answers[index] = match record {
                 Json::Null => Ok(None),
                 // Nobody must get another's record, whatever order the answer is in.
-                record if answer::field(record, "Id").and_then(Json::as_str).is_some_and(|found| same_id(found, id)) => {
+                record
+                    if answer::field(record, "Id").and_then(Json::as_str).is_some_and(|found| same_id(found, id)) =>
+                {
                     answer::values(record, &self.columns).map(Some)
                 }
                 _ => Err(bad("the record is not the one that was asked for")),
@@ -278,7 +280,13 @@ impl Inner {
             let (used, limit) = (usage.used, usage.limit);
             if near {
                 let minutes = answer::LOOK_AGAIN.as_secs() / 60;
-                tracing::warn!(service, used, limit, minutes, "Salesforce's calls of 24 hours are nearly used up: calling stops, and looks again after some minutes");
+                tracing::warn!(
+                    service,
+                    used,
+                    limit,
+                    minutes,
+                    "Salesforce's calls of 24 hours are nearly used up: calling stops, and looks again after some minutes"
+                );
             } else {
                 tracing::info!(service, used, limit, "Salesforce's calls have come back: calling again");
             }
