@@ -96,8 +96,8 @@ struct Desk {
     expire_after: Option<u64>,
     used: u64,
     daily_calls: u64,
-    /// By locator: where the next page is, and what is left.
-    pages: HashMap<String, Vec<Value>>,
+    /// By locator of the next page: the records of the whole answer, and those that are left.
+    pages: HashMap<String, (usize, Vec<Value>)>,
 }
 
 impl Salesforce {
@@ -234,6 +234,10 @@ async fn query(
             let message = format!("sObject type '{}' is not supported.", query.object);
             return Err(failure(StatusCode::BAD_REQUEST, "INVALID_TYPE", &message));
         }
+        let unknown = |field: &&String| record(&contact(0), field).is_none();
+        if let Some(field) = query.fields.iter().chain([&query.field]).find(unknown) {
+            return Err(no_column(field));
+        }
         let values: HashSet<String> = query.values.iter().map(|value| value.to_lowercase()).collect();
         let mut records = Vec::new();
         for number in 0..org.population {
@@ -266,13 +270,12 @@ async fn more(
     headers: HeaderMap,
 ) -> Response {
     org.serve(&headers, || {
-        let records = org
+        let (total, records) = org
             .state
             .lock()
             .pages
             .remove(&locator)
             .ok_or_else(|| failure(StatusCode::BAD_REQUEST, "INVALID_QUERY_LOCATOR", "invalid query locator"))?;
-        let total = records.len();
         Ok(org.page(records, total, &version))
     })
     .await
@@ -280,14 +283,11 @@ async fn more(
 
 impl Org {
     /// Session and calls of the day, then the answer after the latency.
-    async fn serve(&self, headers: &HeaderMap, answer: impl FnOnce() -> Result<Value, Response>) -> Response {
+    async fn serve(&self, headers: &HeaderMap, answer: impl FnOnce() -> Result<Value, Failure>) -> Response {
         let (latency, admitted) = self.admit(headers);
         tokio::time::sleep(latency).await;
-        let mut response = match admitted.map(|()| answer()) {
-            Ok(Ok(json)) => Json(json).into_response(),
-            Ok(Err(refusal)) => refusal,
-            Err(refusal) => *refusal,
-        };
+        let answer = admitted.and_then(|()| answer());
+        let mut response = answer.map_or_else(Failure::into_response, |json| Json(json).into_response());
         let (used, limit) = {
             let desk = self.state.lock();
             (desk.used, desk.daily_calls)
@@ -298,7 +298,7 @@ impl Org {
         response
     }
 
-    fn admit(&self, headers: &HeaderMap) -> (Duration, Result<(), Box<Response>>) {
+    fn admit(&self, headers: &HeaderMap) -> (Duration, Result<(), Failure>) {
         let mut desk = self.state.lock();
         desk.counts.requests += 1;
         let latency = desk.latency;
@@ -313,12 +313,12 @@ impl Org {
         if !session.is_some_and(|session| desk.sessions.contains(session)) {
             desk.counts.unauthorized += 1;
             let refusal = failure(StatusCode::UNAUTHORIZED, "INVALID_SESSION_ID", "Session expired or invalid");
-            return (latency, Err(Box::new(refusal)));
+            return (latency, Err(refusal));
         }
         if desk.used >= desk.daily_calls {
             desk.counts.limited += 1;
             let refusal = failure(StatusCode::FORBIDDEN, "REQUEST_LIMIT_EXCEEDED", "TotalRequests Limit exceeded.");
-            return (latency, Err(Box::new(refusal)));
+            return (latency, Err(refusal));
         }
         desk.used += 1;
         (latency, Ok(()))
@@ -335,14 +335,14 @@ impl Org {
             if desk.pages.len() >= MOST_LOCATORS {
                 desk.pages.clear();
             }
-            desk.pages.insert(locator, rest);
+            desk.pages.insert(locator, (total, rest));
         }
         page
     }
 }
 
 /// A record with these fields, across relationships too.
-fn chosen(number: u64, fields: &[String], version: &str) -> Result<Value, Response> {
+fn chosen(number: u64, fields: &[String], version: &str) -> Result<Value, Failure> {
     let contact = contact(number);
     let id = record(&contact, "Id").unwrap_or_default();
     let url = format!("/services/data/{version}/sobjects/Contact/{}", id.as_str().unwrap_or_default());
@@ -362,7 +362,7 @@ fn chosen(number: u64, fields: &[String], version: &str) -> Result<Value, Respon
     Ok(Value::Object(chosen))
 }
 
-fn no_column(field: &str) -> Response {
+fn no_column(field: &str) -> Failure {
     let message = format!(
         "\nSELECT {field} FROM Contact\n       ^\nERROR at Row:1:Column:8\nNo such column '{field}' on entity 'Contact'. If you are attempting to use a custom field, be sure to append the '__c' after the custom field name."
     );
@@ -370,6 +370,19 @@ fn no_column(field: &str) -> Response {
 }
 
 /// An error as Salesforce writes one.
-fn failure(status: StatusCode, code: &str, message: &str) -> Response {
-    (status, Json(json!([{ "message": message, "errorCode": code }]))).into_response()
+#[derive(Debug)]
+struct Failure {
+    status: StatusCode,
+    code: &'static str,
+    message: String,
+}
+
+fn failure(status: StatusCode, code: &'static str, message: &str) -> Failure {
+    Failure { status, code, message: message.to_owned() }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        (self.status, Json(json!([{ "message": self.message, "errorCode": self.code }]))).into_response()
+    }
 }
