@@ -111,6 +111,20 @@ async fn a_person_is_found_by_email_with_fields_of_the_account() {
 }
 
 #[tokio::test]
+async fn fields_of_the_account_are_found_by_id_too() {
+    let org = org(SalesforceOptions::default()).await;
+    let keys =
+        "client_secret: demo\noutput: { company: Account.Name, interests: Interests__c }\ntypes: { interests: list }";
+    let bench = bench(&org.url(), keys);
+    let interests = Value::List(["crm", "cdp"].map(Value::text).into());
+    let ids = [record_id(5), record_id(6)[..15].to_owned(), "nobody".to_owned()];
+    let parts = bench.ask_all(&ids).await;
+    assert_eq!(parts[0].fields, [Value::text(contact(5).company), interests.clone()]);
+    assert_eq!(parts[1].fields, [Value::text(contact(6).company), interests]);
+    assert_eq!(says(&parts[2]), (Outcome::Ok, Some(Reason::NotFound)));
+}
+
+#[tokio::test]
 async fn an_injection_finds_nobody_and_harms_nobody() {
     let org = org(SalesforceOptions::default()).await;
     let bench = bench(&org.url(), BY_EMAIL);
