@@ -16,7 +16,7 @@
 //! - [`config`]: settings of a process
 //! - [`codec`]: Avro to and from records, schemas, the registry
 //! - [`policy`]: quota, breaker, retry, cache: the stack in front of a service
-//! - [`service`]: what agents call: HubSpot, any HTTP API
+//! - [`service`]: what agents call: HubSpot, Salesforce, any HTTP API
 //! - [`agent`]: one file per type
 //! - [`state`]: what agents remember per key: hot in memory, changelog, local store
 //! - [`engine`]: ledger, order, DAG, commit: state machines without I/O or clocks

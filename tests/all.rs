@@ -11,6 +11,7 @@ mod deliver;
 mod e2e;
 mod golden;
 mod house;
+mod node;
 mod plan;
 mod proxy;
 mod python;

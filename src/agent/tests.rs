@@ -97,8 +97,6 @@ fn what_is_not_in_this_version_is_refused_by_name() {
     let later = || "local_llm".into();
     let agents = topology(vec![], vec![spec(AgentKind::Later { kind: later() })]);
     assert_eq!(refusal(&agents), "HW505 agent \"agent\": type local_llm is not in this version");
-    let services = topology(vec![service(ServiceKind::Later { kind: "salesforce".into() })], vec![]);
-    assert_eq!(refusal(&services), "HW505 service \"intent\": type salesforce is not in this version");
 }
 
 #[test]

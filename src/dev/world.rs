@@ -9,6 +9,7 @@ use super::{
     intent::Intent,
     receiver::Receiver,
     registry::Registry,
+    salesforce::{Salesforce, SalesforceOptions},
 };
 use crate::{
     codec::{RegistryClient, RegistryError},
@@ -83,6 +84,7 @@ pub struct World {
     pub registry: Registry,
     pub crm: Crm,
     pub intent: Intent,
+    pub salesforce: Salesforce,
     pub receiver: Receiver,
     pub settings: Settings,
     pub topology: Topology,
@@ -100,11 +102,12 @@ impl World {
         let registry = Registry::start(Some(options.registry_port)).await?;
         let crm = Crm::start(Some(options.crm_port), options.crm.clone()).await?;
         let intent = Intent::start(Some(options.intent_port)).await?;
+        let salesforce = Salesforce::start(None, SalesforceOptions::default()).await?;
         let receiver = Receiver::start(Some(options.receiver_port), &Secret::new(HOOK_SECRET)).await?;
         let scratch = Scratch::new()?;
         let places = scratch.folder.join("places.mmdb");
         std::fs::write(&places, PLACES)?;
-        let variables = variables(&crm, &intent, &receiver, &places);
+        let variables = variables(&crm, &intent, &salesforce, &receiver, &places);
         let options_of_load = LoadOptions {
             variables: Variables::required(variables),
             bind_unbound_to: Some(crm.url()),
@@ -126,7 +129,19 @@ impl World {
         )?;
         deploy(&topology, &settings, options.partitions).await?;
         let pipeline = start(&topology, &settings, &RunOptions::default()).await?;
-        Ok(World { broker, registry, crm, intent, receiver, settings, topology, warnings, pipeline, scratch })
+        Ok(World {
+            broker,
+            registry,
+            crm,
+            intent,
+            salesforce,
+            receiver,
+            settings,
+            topology,
+            warnings,
+            pipeline,
+            scratch,
+        })
     }
 
     /// Stops the stages, then what they talk to.
@@ -153,13 +168,22 @@ pub async fn deploy(topology: &Topology, settings: &Settings, partitions: i32) -
 }
 
 /// What `${…}` means among the stand-ins: theirs, unless the environment says otherwise.
-fn variables(crm: &Crm, intent: &Intent, receiver: &Receiver, places: &std::path::Path) -> BTreeMap<String, String> {
+fn variables(
+    crm: &Crm,
+    intent: &Intent,
+    salesforce: &Salesforce,
+    receiver: &Receiver,
+    places: &std::path::Path,
+) -> BTreeMap<String, String> {
     let mut variables: BTreeMap<String, String> = [
         ("HUBSPOT_TOKEN", "demo".to_owned()),
         ("HUBSPOT_URL", crm.url()),
         // So that the story's outage outlasts it: values grow stale before the reader's eyes.
         ("CRM_CACHE_TTL", "8s".to_owned()),
         ("INTENT_URL", intent.url()),
+        ("SALESFORCE_URL", salesforce.url()),
+        ("SALESFORCE_CLIENT_ID", "demo".to_owned()),
+        ("SALESFORCE_CLIENT_SECRET", "demo".to_owned()),
         ("HOOK_URL", receiver.url()),
         ("HOOK_SECRET", HOOK_SECRET.to_owned()),
         ("ALLOW_PRIVATE", "true".to_owned()),

@@ -38,11 +38,14 @@ impl From<Result<Vec<Result<Found, CallError>>, CallError>> for Response {
     }
 }
 
-/// So many requests are left to the whole account in a window of that length.
+/// So many requests are left to the whole account in one of its windows.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Limit {
     pub remaining: u32,
+    /// The window's length, which also tells the account's windows apart. Zero where the service does not say.
     pub window: Duration,
+    /// When the window ends, where the service says so. Otherwise at most `window` after it was first seen.
+    pub resets_in: Option<Duration>,
 }
 
 /// What kind of failure it is: it decides whether to try again, what the breaker counts, and the part's reason.

@@ -17,12 +17,18 @@ const BURST_SHARE: f64 = 1.0 / 20.0;
 const WINDOWS: usize = 4;
 /// What a wait that does not end is called.
 const FOR_EVER: Duration = Duration::from_secs(86_400);
+/// The longest window that is reckoned with: a month's quota.
+const LONGEST_WINDOW: Duration = Duration::from_secs(31 * 86_400);
+/// How long a header is believed that no later answer repeats: one wrong value must not silence a service for a day.
+const BELIEVED_FOR: Duration = Duration::from_secs(3_600);
 
 /// What the service itself said is left, until its window ends.
 #[derive(Debug, Clone, Copy)]
 struct Window {
     length: Duration,
     ends: Instant,
+    /// When what is known of it no longer counts: its end, or earlier.
+    believed_until: Instant,
     remaining: u32,
     /// Requests per second that spread our share of the rest over the rest of the window.
     pace: f64,
@@ -106,23 +112,25 @@ impl Quota {
 
     /// What the service said is left of the account's quota. It only ever lowers ours, until the window ends.
     pub fn observe(&mut self, limit: Limit, now: Instant) {
-        if limit.window.is_zero() {
+        let length = limit.resets_in.unwrap_or(limit.window).min(LONGEST_WINDOW);
+        if length.is_zero() {
             return;
         }
         self.refill(now);
         self.windows.retain(|window| window.ends > now);
         let known = self.windows.iter().position(|window| window.length == limit.window);
-        // Headers do not say when the window ends. It began no later than the first answer seen of it, so this is
-        // its latest end; more being left than before means that a new one has begun.
-        let ends = match known.map(|index| self.windows[index]) {
-            Some(window) if limit.remaining <= window.remaining => window.ends,
-            _ => now + limit.window,
+        // Many headers do not say when the window ends. It began no later than the first answer seen of it, so this
+        // is its latest end; more being left than before means that a new one has begun.
+        let ends = match (limit.resets_in, known.map(|index| self.windows[index])) {
+            (None, Some(window)) if limit.remaining <= window.remaining => window.ends,
+            _ => now + length,
         };
         let left = f64::from(limit.remaining) * self.share;
         self.tokens = self.tokens.min(left);
         let rest = ends.saturating_duration_since(now).as_secs_f64().max(1e-3);
         let pace = (left - self.tokens) / rest;
-        let window = Window { length: limit.window, ends, remaining: limit.remaining, pace };
+        let believed_until = ends.min(now + BELIEVED_FOR);
+        let window = Window { length: limit.window, ends, believed_until, remaining: limit.remaining, pace };
         match known {
             Some(index) => self.windows[index] = window,
             None if self.windows.len() < WINDOWS => self.windows.push(window),
@@ -156,7 +164,7 @@ impl Quota {
         if at < self.paused_until {
             return 0.0;
         }
-        let lowered = self.windows.iter().filter(|window| at < window.ends).map(|window| window.pace);
+        let lowered = self.windows.iter().filter(|window| at < window.believed_until).map(|window| window.pace);
         lowered.fold(self.full_pace(), f64::min)
     }
 
@@ -165,7 +173,7 @@ impl Quota {
         let mut edges = [None; WINDOWS + 1];
         edges[0] = Some(self.paused_until);
         for (edge, window) in edges[1..].iter_mut().zip(&self.windows) {
-            *edge = Some(window.ends);
+            *edge = Some(window.believed_until);
         }
         edges.sort_unstable();
         edges.into_iter().flatten().filter(move |edge| *edge > from)
@@ -194,6 +202,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    const fn left(remaining: u32, window: Duration) -> Limit {
+        Limit { remaining, window, resets_in: None }
+    }
 
     const fn rate(count: u32, seconds: u64) -> Option<Rate> {
         Some(Rate { count, per: Duration::from_secs(seconds) })
@@ -284,7 +296,7 @@ mod tests {
         let now = crate::clock::now();
         let mut quota = Quota::new(rate(100, 10), now);
         let window = Duration::from_secs(10);
-        quota.observe(Limit { remaining: 10, window }, now);
+        quota.observe(left(10, window), now);
         assert!(drain(&mut quota, now, window).len() <= 10, "ten are left");
         let after = now + window;
         assert!(drain(&mut quota, after, window).len() > 80, "the window has ended");
@@ -300,7 +312,7 @@ mod tests {
             quota.set_share(share, now);
             let then = now + Duration::from_millis(rest_ms);
             drain(&mut quota, now, Duration::from_millis(rest_ms) / 2);
-            quota.observe(Limit { remaining, window: Duration::from_secs(10) }, then);
+            quota.observe(left(remaining, Duration::from_secs(10)), then);
             let taken = drain(&mut quota, then, Duration::from_millis(9_999)).len();
             prop_assert!(taken as f64 <= f64::from(remaining) * share + 1e-6, "{taken}");
         }
@@ -310,7 +322,7 @@ mod tests {
     fn headers_never_raise_the_rate() {
         let now = crate::clock::now();
         let mut quota = Quota::new(rate(10, 10), now);
-        quota.observe(Limit { remaining: 1_000_000, window: Duration::from_secs(10) }, now);
+        quota.observe(left(1_000_000, Duration::from_secs(10)), now);
         assert!(drain(&mut quota, now, Duration::from_secs(9)).len() <= 10);
     }
 
@@ -318,11 +330,35 @@ mod tests {
     fn nothing_left_means_nothing_until_the_window_ends() {
         let now = crate::clock::now();
         let mut quota = Quota::new(None, now);
-        quota.observe(Limit { remaining: 3, window: Duration::from_secs(1) }, now);
+        quota.observe(left(3, Duration::from_secs(1)), now);
         let half = now + Duration::from_millis(500);
-        quota.observe(Limit { remaining: 0, window: Duration::from_secs(1) }, half);
+        quota.observe(left(0, Duration::from_secs(1)), half);
         let at = quota.take(half).unwrap_err();
         assert!(at >= now + Duration::from_secs(1) && at < now + Duration::from_millis(1001), "{:?}", at - now);
+    }
+
+    #[test]
+    fn a_window_ends_when_the_service_says_so() {
+        let now = crate::clock::now();
+        let mut quota = Quota::new(rate(100, 10), now);
+        let resets_in = Some(Duration::from_secs(3));
+        quota.observe(Limit { resets_in, ..left(0, Duration::from_secs(60)) }, now);
+        let at = quota.take(now).unwrap_err();
+        assert!(at >= now + Duration::from_secs(3) && at < now + Duration::from_secs(4), "{:?}", at - now);
+    }
+
+    #[test]
+    fn an_absurd_header_silences_a_service_for_an_hour_at_most() {
+        let now = crate::clock::now();
+        for (window, resets_in) in [(Duration::MAX, None), (Duration::ZERO, Some(Duration::MAX))] {
+            let mut quota = Quota::new(rate(100, 10), now);
+            quota.observe(Limit { remaining: 0, window, resets_in }, now);
+            let wait = quota.wait(now, 0);
+            assert!(wait > Duration::from_secs(3_500) && wait < Duration::from_secs(3_700), "{wait:?}");
+        }
+        let mut quota = Quota::new(rate(100, 10), now);
+        quota.observe(Limit { remaining: 0, window: Duration::ZERO, resets_in: None }, now);
+        assert_eq!(quota.take(now), Ok(()), "no window at all says nothing");
     }
 
     #[test]
@@ -338,7 +374,7 @@ mod tests {
                     Ok(()) => {
                         remaining -= 1;
                         sent += 1;
-                        quota.observe(Limit { remaining, window }, at);
+                        quota.observe(left(remaining, window), at);
                     }
                     Err(next) => at = next,
                 }

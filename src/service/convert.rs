@@ -72,6 +72,10 @@ fn timestamp(text: &str) -> Option<i64> {
     if let Ok(at) = chrono::DateTime::parse_from_rfc3339(text) {
         return Some(at.timestamp_millis());
     }
+    // Salesforce writes its offsets without a colon.
+    if let Ok(at) = chrono::DateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S%.f%z") {
+        return Some(at.timestamp_millis());
+    }
     let date = chrono::NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()?;
     Some(date.and_hms_opt(0, 0, 0)?.and_utc().timestamp_millis())
 }
@@ -121,6 +125,7 @@ mod tests {
         assert_eq!(read(json!("1.5"), Type::Float), Ok(Value::Float(1.5)));
         assert_eq!(read(json!("TRUE"), Type::Bool), Ok(Value::Bool(true)));
         assert_eq!(read(json!("2024-05-06T07:08:09.010Z"), Type::Timestamp), Ok(Value::Int(1_714_979_289_010)));
+        assert_eq!(read(json!("2024-05-06T07:08:09.010+0000"), Type::Timestamp), Ok(Value::Int(1_714_979_289_010)));
         assert_eq!(read(json!("2024-05-06"), Type::Timestamp), Ok(Value::Int(1_714_953_600_000)));
         assert_eq!(read(json!("1714979289010"), Type::Timestamp), Ok(Value::Int(1_714_979_289_010)));
         let list = |items: &[&str]| Value::List(items.iter().map(Value::text).collect());

@@ -1,9 +1,14 @@
-//! What agents call: HubSpot, any JSON API over HTTP, campaigns in Redis, each behind its [`Line`] (cache, quota, breaker, batches).
+//! What agents call: HubSpot, Salesforce, any JSON API over HTTP, campaigns in Redis, each behind its [`Line`] (cache,
+//! quota, breaker, batches).
 
 mod convert;
 mod http;
 mod hubspot;
+mod jwt;
+mod limits;
+mod oauth;
 mod redis;
+mod salesforce;
 mod template;
 mod wire;
 
@@ -25,9 +30,6 @@ use template::Template;
 /// Why the services of a topology cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ServiceError {
-    /// Remove the service and the agents that call it, or wait for a version that has it.
-    #[error("HW505 service \"{service}\": type {kind} is not in this version")]
-    Later { service: Arc<str>, kind: Arc<str> },
     /// Correct `url` or `base_url`: an absolute http(s) URL with inputs after the host only.
     #[error("service \"{service}\": its URL cannot be used: {message}")]
     Url { service: Arc<str>, message: String },
@@ -43,6 +45,9 @@ pub enum ServiceError {
     /// No TLS certificates on this machine, as a rule: install `ca-certificates`.
     #[error("service \"{service}\": no HTTP client: {message}")]
     Client { service: Arc<str>, message: String },
+    /// Give `private_key` an RSA key in PEM, unencrypted: `openssl genrsa -out key.pem 2048`.
+    #[error("service \"{service}\": private_key: {message}")]
+    Key { service: Arc<str>, message: String },
     /// Give the agent the input that the service's URL or body names, or that a contact is found by.
     #[error("agent \"{agent}\": service \"{service}\" needs an input \"{input}\"")]
     Input { agent: Arc<str>, service: Arc<str>, input: Arc<str> },
@@ -101,12 +106,12 @@ impl Services {
                     Arc::new(http::Http::new(&spec.name, http, columns.clone())?),
                     Some(http::template(&spec.name, http)?),
                 ),
-                ServiceKind::Redis(spec_of_redis) => (Arc::new(redis::Redis::new(&spec.name, spec_of_redis)?), None),
-                ServiceKind::Later { kind } => {
-                    return Err(ServiceError::Later { service: spec.name.clone(), kind: kind.clone() });
+                ServiceKind::Redis(of_redis) => (Arc::new(redis::Redis::new(&spec.name, of_redis)?), None),
+                ServiceKind::Salesforce(salesforce) => {
+                    (Arc::new(salesforce::Salesforce::new(&spec.name, salesforce, columns.clone())?), None)
                 }
             };
-            let line = Line::new(&within_bounds(spec), call, clock::now);
+            let line = Line::new(&within_bounds(spec, &columns), call, clock::now);
             Ok(Service { name: spec.name.clone(), line, template, columns })
         });
         Ok(Arc::new(Services { list: services.collect::<Result<_, _>>()? }))
@@ -173,13 +178,13 @@ fn columns(topology: &Topology, service: usize) -> Vec<Column> {
 }
 
 /// Batches as large as the service reads at most; none where it has none.
-fn within_bounds(spec: &ServiceSpec) -> ServiceSpec {
-    let batch = match &spec.kind {
-        ServiceKind::HubSpot(_) => {
-            spec.batch.map(|batch| BatchSpec { max: batch.max.min(hubspot::MAX_BATCH), ..batch })
-        }
-        ServiceKind::Redis(_) => spec.batch,
-        _ => None,
+fn within_bounds(spec: &ServiceSpec, columns: &[Column]) -> ServiceSpec {
+    let most = match &spec.kind {
+        ServiceKind::HubSpot(_) => Some(hubspot::MAX_BATCH),
+        ServiceKind::Salesforce(salesforce) => Some(salesforce::max_batch(salesforce, columns)),
+        ServiceKind::Redis(_) => Some(usize::MAX),
+        ServiceKind::Http(_) => None,
     };
+    let batch = most.zip(spec.batch).map(|(most, batch)| BatchSpec { max: batch.max.min(most), ..batch });
     ServiceSpec { batch, ..spec.clone() }
 }

@@ -38,6 +38,7 @@ pub(super) fn client() -> reqwest::Result<Client> {
 /// An answer that holds JSON.
 #[derive(Debug)]
 pub(super) struct Answered {
+    pub status: StatusCode,
     pub headers: HeaderMap,
     /// `None`: the service has nothing under what was asked (404, 410, 204).
     pub body: Result<Option<serde_json::Value>, CallError>,
@@ -47,16 +48,33 @@ pub(super) struct Answered {
 pub(super) async fn fetch(request: RequestBuilder) -> Result<Answered, CallError> {
     let mut response = request.send().await.map_err(broken)?;
     let headers = std::mem::take(response.headers_mut());
-    let body = match judge(response.status(), &headers) {
+    let status = response.status();
+    let body = match judge(status, &headers) {
         Err(error) => Err(error),
         Ok(false) => Ok(None),
-        Ok(true) => read_json(response, &headers).await.map(Some),
+        Ok(true) => read_json(response, &headers, MAX_BODY).await.map(Some),
     };
-    Ok(Answered { headers, body })
+    Ok(Answered { status, headers, body })
+}
+
+/// An answer whose body says more than its status: JSON that explains a failure too.
+pub(super) struct Explained {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: Result<serde_json::Value, CallError>,
+}
+
+/// Sends a request and reads its JSON, whatever the status. `Err` is a failure before there were headers.
+pub(super) async fn fetch_explained(request: RequestBuilder, max_body: usize) -> Result<Explained, CallError> {
+    let mut response = request.send().await.map_err(broken)?;
+    let headers = std::mem::take(response.headers_mut());
+    let status = response.status();
+    let body = read_json(response, &headers, max_body).await;
+    Ok(Explained { status, headers, body })
 }
 
 /// What a status means: a body (true), nothing there (false), or a failure.
-fn judge(status: StatusCode, headers: &HeaderMap) -> Result<bool, CallError> {
+pub(super) fn judge(status: StatusCode, headers: &HeaderMap) -> Result<bool, CallError> {
     let error = |kind| {
         let asked = retry_after(headers, clock::unix_ms());
         Err(CallError::new(kind, format!("answered {status}")).with_retry_after(asked))
@@ -75,7 +93,11 @@ fn judge(status: StatusCode, headers: &HeaderMap) -> Result<bool, CallError> {
     }
 }
 
-async fn read_json(mut response: reqwest::Response, headers: &HeaderMap) -> Result<serde_json::Value, CallError> {
+async fn read_json(
+    mut response: reqwest::Response,
+    headers: &HeaderMap,
+    max_body: usize,
+) -> Result<serde_json::Value, CallError> {
     let bad = |message: String| CallError::new(Kind::BadResponse, message);
     if let Some(content_type) = headers.get(reqwest::header::CONTENT_TYPE) {
         let content_type = content_type.to_str().unwrap_or("unreadable");
@@ -87,8 +109,8 @@ async fn read_json(mut response: reqwest::Response, headers: &HeaderMap) -> Resu
     }
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(broken)? {
-        if body.len() + chunk.len() > MAX_BODY {
-            return Err(bad(format!("answered more than {MAX_BODY} bytes")));
+        if body.len() + chunk.len() > max_body {
+            return Err(bad(format!("answered more than {max_body} bytes")));
         }
         body.extend_from_slice(&chunk);
     }

@@ -15,6 +15,7 @@ use super::{
     names,
     order::Edge,
     raw_agent::{AgentBody, AttributionKeys, Calls, LocalLlmKeys, RawAgent},
+    salesforce,
     scope::{Names, Signature, join},
     services,
     site::Sites,
@@ -266,6 +267,7 @@ impl Build<'_> {
                     format!("{name} has {} inputs, and service \"{}\" looks up by one", written.len(), service.name);
                 findings.error(codes::HW212, span, message, "Write input: { user_id: event.user_id }");
             }
+            salesforce::check_fields(raw, service, findings);
             return;
         };
         let mut wanted = services::template_names(&http.url);

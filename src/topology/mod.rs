@@ -4,7 +4,7 @@
 //!
 //! - parse: `yaml` (tree with places, refuses what YAML would change), `decode`, `leaf` and the `raw*` files (the grammar, from
 //!   which the JSON schema is made), `vars`, `units`
-//! - resolve: `load` (the way), `services`, `order` (dependencies), `agents`, `edge`, `scope` (names), `fields` (what
+//! - resolve: `load` (the way), `services`, `salesforce`, `order` (dependencies), `agents`, `edge`, `scope` (names), `fields` (what
 //!   each type of agent yields)
 //! - check: `calls`, `site` (conditions), `names`, `suggest`; findings are `diagnostic`s with `codes`
 //! - place: `place`
@@ -15,6 +15,7 @@ mod agents;
 mod calls;
 mod cases;
 pub mod codes;
+mod credentials;
 mod decode;
 mod diagnostic;
 mod edge;
@@ -32,6 +33,7 @@ mod raw_edge;
 mod raw_keyed;
 mod raw_service;
 mod refuse;
+mod salesforce;
 mod schema;
 mod scope;
 mod services;
@@ -45,6 +47,7 @@ mod vars;
 mod yaml;
 
 pub use cases::{Case, CaseStep, Expect, Expected, Given, load_cases, test_json_schema};
+pub use credentials::{OAuthSpec, SalesforceGrant, SalesforceSpec, SecretSource};
 pub use diagnostic::{Diagnostic, Severity, render};
 pub use load::{LoadOptions, Loaded, load};
 pub use model::*;

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use super::credentials::{OAuthSpec, SalesforceSpec};
 use crate::{
     event::{Path, Type, Value},
     expr::Condition,
@@ -68,10 +69,7 @@ pub enum ServiceKind {
     Http(HttpSpec),
     /// Campaign data of an attribution agent.
     Redis(RedisSpec),
-    /// Parsed and checked; `run` refuses it in this version, by this type name.
-    Later {
-        kind: Arc<str>,
-    },
+    Salesforce(SalesforceSpec),
 }
 
 #[derive(Debug, Clone)]
@@ -106,8 +104,16 @@ pub struct HttpSpec {
 #[derive(Debug, Clone)]
 pub enum Auth {
     Bearer(Secret),
-    Basic { username: String, password: Secret },
-    Header { name: String, value: Secret },
+    Basic {
+        username: String,
+        password: Secret,
+    },
+    Header {
+        name: String,
+        value: Secret,
+    },
+    /// A token that an issuer gives against a secret.
+    OAuth(OAuthSpec),
 }
 
 /// So many in so long: `100/10s`.

@@ -74,7 +74,7 @@ raw! {
 
     /// How many requests go to a service at once.
     "batch" struct RawBatch {
-        /// Most requests in one call. Default 100.
+        /// Most requests in one call. Default 100. HubSpot takes 100; Salesforce 2000 by id, 200 by another field.
         max: Option<Whole>,
         /// How long to wait for more of them. Default 5ms.
         wait: Option<For>,
@@ -100,7 +100,7 @@ raw! {
         entries: Option<Whole>,
     }
 
-    /// How a service is told who calls. One of the three.
+    /// How a service is told who calls. One of the four.
     "auth" struct RawAuth {
         /// `Authorization: Bearer …`
         bearer: Option<Text>,
@@ -108,6 +108,24 @@ raw! {
         basic: Option<RawBasic>,
         /// A header of another name.
         header: Option<RawHeader>,
+        /// A token of OAuth 2.0 client credentials: asked for when needed, kept until shortly before it expires.
+        oauth: Option<RawOAuth>,
+    }
+
+    /// OAuth 2.0 client credentials.
+    "oauth" struct RawOAuth {
+        /// Where tokens are issued. https, unless it is on a private network.
+        token_url: Text,
+        /// The client's id.
+        client_id: Text,
+        /// Its secret, usually `${…}`. `${file:/path}` is read again for each token.
+        client_secret: Text,
+        /// Which rights to ask for, separated by spaces.
+        scope: Option<Text>,
+        /// For whom the token is, where the issuer wants it said.
+        audience: Option<Text>,
+        /// Where id and secret stand: `header` (the default, `Authorization: Basic`) or `body`.
+        credentials_in: Option<Name>,
     }
 
     /// User name and password.

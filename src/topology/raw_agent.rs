@@ -215,8 +215,7 @@ pub(super) const AGENTS: &[Kind<AgentBody>] = &[
         read: |map, cx| {
             let (service, body) = (ServiceKeys::read(map, cx), SalesforceKeys::read(map, cx));
             let calls = calls(map, cx);
-            body?;
-            Some(AgentBody::Private(Box::new((service?, ServiceBody::Salesforce)), calls?))
+            Some(AgentBody::Private(Box::new((service?, ServiceBody::Salesforce(Box::new(body?)))), calls?))
         },
         keys: &[keys::<ServiceKeys>, keys::<SalesforceKeys>, keys::<CallKeys>, keys::<TypeKeys>],
     },

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use super::{
-    decode::{Cx, Decode, For, Json, Name, PerTime, Read, Table, Text, Whole, raw},
+    decode::{Cx, Decode, For, Json, Name, Number, PerTime, Read, Table, Text, Whole, raw},
     raw::{RawAuth, RawBatch, RawBreaker, RawCacheKeys},
     tagged::{Kind, keys, named},
     yaml::Node,
@@ -67,18 +67,28 @@ raw! {
         id_property: Option<Text>,
     }
 
-    /// Salesforce objects.
+    /// Records of a Salesforce object, with a token by client credentials (`client_secret`) or JWT bearer (`private_key`).
     "" struct SalesforceKeys {
         /// Consumer key of the connected app.
         client_id: Text,
-        /// Consumer secret, usually `${…}`.
-        client_secret: Text,
-        /// Your own login address. Default https://login.salesforce.com
+        /// Consumer secret, usually `${…}`: client credentials. `${file:/path}` is read again for each token.
+        client_secret: Option<Text>,
+        /// RSA key in PEM, usually `${file:/path}`, whose certificate the connected app has: JWT bearer, with `username`.
+        private_key: Option<Text>,
+        /// In whose name JWT bearer asks.
+        username: Option<Text>,
+        /// Whom the JWT names as audience. Default https://login.salesforce.com, or https://test.salesforce.com for a sandbox.
+        audience: Option<Text>,
+        /// Where tokens are issued, such as https://acme.my.salesforce.com. Client credentials work at your own domain only. Default with a private_key: https://login.salesforce.com
         login_url: Option<Text>,
-        /// Default Contact.
+        /// Which records. Default Contact.
         object: Option<Text>,
-        /// Which field the agent's input holds. Default Id.
+        /// Which field the agent's input holds: a text, e-mail, phone or external id. Of several records with one value the oldest answers. Default Id.
         id_field: Option<Text>,
+        /// Default v62.0
+        api_version: Option<Text>,
+        /// Calls stop when so little of the organisation's calls per day is left, in percent; looked at again every 5 minutes. Default 5.
+        reserve_percent: Option<Number>,
     }
 
     /// Any JSON API.
@@ -103,7 +113,7 @@ raw! {
 pub(super) enum ServiceBody {
     HubSpot(Box<HubSpotKeys>),
     Http(Box<HttpKeys>),
-    Salesforce,
+    Salesforce(Box<SalesforceKeys>),
 }
 
 /// Every type of service.
@@ -122,8 +132,8 @@ pub(super) const SERVICES: &[Kind<ServiceBody>] = &[
     },
     Kind {
         name: "salesforce",
-        doc: "Salesforce objects: fields by id, misses batched into one call.",
-        read: |map, cx| SalesforceKeys::read(map, cx).map(|_| ServiceBody::Salesforce),
+        doc: "Salesforce records: fields by id or another field, misses batched into one call.",
+        read: |map, cx| SalesforceKeys::read(map, cx).map(|keys| ServiceBody::Salesforce(Box::new(keys))),
         keys: &[keys::<SalesforceKeys>],
     },
 ];

@@ -4,7 +4,7 @@
 use super::{
     codes,
     diagnostic::{Diagnostic, Severity},
-    model::{AgentKind, DestinationKind, ServiceKind, Topology},
+    model::{AgentKind, DestinationKind, Topology},
 };
 
 /// One finding (`HW505`) per thing in use that this version does not run. Empty: it can run.
@@ -35,13 +35,6 @@ pub fn plan_refusals(topology: &Topology) -> Vec<Diagnostic> {
                 format!("agent \"{}\": local_llm with model \"{}\" (cargo feature ml)", agent.name, llm.model),
                 "Build with --features ml, declare fallback: lexicon, or write model: lexicon",
             ),
-            AgentKind::Function { service } => {
-                if let Some(service) = topology.services.get(*service)
-                    && let ServiceKind::Later { kind } = &service.kind
-                {
-                    refuse(format!("service \"{}\": type {kind}", service.name), "Use hubspot or http");
-                }
-            }
             _ => {}
         }
     }

@@ -6,11 +6,13 @@ use url::{Host, Url};
 
 use super::{
     codes,
+    credentials::{OAuthSpec, SalesforceSpec, SecretSource},
     decode::{Table, Text},
     diagnostic::Findings,
     model::{Auth, BatchSpec, BreakerSpec, CacheSpec, HttpSpec, HubSpotSpec, RedisSpec, ServiceKind, ServiceSpec},
-    raw::{RawAuth, RawBatch},
+    raw::{RawAuth, RawBatch, RawOAuth},
     raw_service::{HttpKeys, HubSpotKeys, RawCache, ServiceBody, ServiceKeys},
+    salesforce,
     yaml::Span,
 };
 use crate::secret::Secret;
@@ -35,11 +37,11 @@ pub(super) fn build(
             }
             http_kind(name, http, span, findings)
         }
-        ServiceBody::Salesforce => ServiceKind::Later { kind: "salesforce".into() },
+        ServiceBody::Salesforce(keys) => salesforce::build(name, keys, span, findings),
     };
     let batch = match (&kind, &keys.batch) {
         (ServiceKind::Http(_), _) => None,
-        (_, batch) => Some(batch_spec(batch.as_ref())),
+        (kind, batch) => Some(batch_spec(batch.as_ref(), largest_batch(kind))),
     };
     let breaker = keys.breaker.as_ref();
     ServiceSpec {
@@ -73,31 +75,38 @@ const DEFAULT_CACHE: CacheSpec = CacheSpec {
     entries: 200_000,
 };
 
-fn batch_spec(batch: Option<&RawBatch>) -> BatchSpec {
+/// The most requests that a service takes in one call.
+fn largest_batch(kind: &ServiceKind) -> usize {
+    match kind {
+        // By another field the keys stand in a URL, whose length is bounded.
+        ServiceKind::Salesforce(SalesforceSpec { id_field: Some(_), .. }) => 200,
+        ServiceKind::Salesforce(_) => 2_000,
+        ServiceKind::HubSpot(_) | ServiceKind::Redis(_) => 100,
+        ServiceKind::Http(_) => 1,
+    }
+}
+
+fn batch_spec(batch: Option<&RawBatch>, largest: usize) -> BatchSpec {
     let max = batch.and_then(|batch| batch.max).map(|whole| whole.value);
     let wait = batch.and_then(|batch| batch.wait).map(|wait| wait.value);
-    // 100 is HubSpot's most per batch read.
-    BatchSpec { max: at_least_one(max, 100).min(100) as usize, wait: wait.unwrap_or(Duration::from_millis(5)) }
+    BatchSpec { max: (at_least_one(max, 100) as usize).min(largest), wait: wait.unwrap_or(Duration::from_millis(5)) }
 }
 
 /// A HubSpot service of the development world, for a function that is bound to none.
 pub(super) fn stub(name: &str, base_url: &str) -> ServiceSpec {
-    ServiceSpec {
-        kind: ServiceKind::HubSpot(HubSpotSpec {
-            token: Secret::new("dev"),
-            base_url: base_url.trim_end_matches('/').to_owned(),
-            id_property: None,
-        }),
-        batch: Some(batch_spec(None)),
-        ..plain(name)
-    }
+    let kind = ServiceKind::HubSpot(HubSpotSpec {
+        token: Secret::new("dev"),
+        base_url: base_url.trim_end_matches('/').to_owned(),
+        id_property: None,
+    });
+    ServiceSpec { batch: Some(batch_spec(None, 100)), ..plain(name, kind) }
 }
 
 /// The terms of a service that writes none.
-fn plain(name: &str) -> ServiceSpec {
+fn plain(name: &str, kind: ServiceKind) -> ServiceSpec {
     ServiceSpec {
         name: name.into(),
-        kind: ServiceKind::Later { kind: "".into() },
+        kind,
         rate_limit: None,
         batch: None,
         cache: Some(DEFAULT_CACHE),
@@ -119,11 +128,8 @@ pub(super) fn redis(name: &str, url: &Text, findings: &mut Findings) -> ServiceS
         let message = format!("\"{}\" is no address of a Redis", url.raw);
         findings.error(codes::HW113, url.span, message, "Write redis://host:6379/0, or rediss:// with TLS");
     }
-    ServiceSpec {
-        kind: ServiceKind::Redis(RedisSpec { url: Secret::new(url.value.clone()) }),
-        batch: Some(BatchSpec { max: 100, wait: Duration::from_millis(1) }),
-        ..plain(name)
-    }
+    let kind = ServiceKind::Redis(RedisSpec { url: Secret::new(url.value.clone()) });
+    ServiceSpec { batch: Some(BatchSpec { max: 100, wait: Duration::from_millis(1) }), ..plain(name, kind) }
 }
 
 /// A count of which zero makes no sense.
@@ -169,10 +175,13 @@ fn http_kind(name: &str, keys: &HttpKeys, span: Span, findings: &mut Findings) -
         findings.error(codes::HW105, span, message, "Write result: { level: /intent/level }");
     }
     if let Some(auth) = &keys.auth
-        && usize::from(auth.bearer.is_some()) + usize::from(auth.basic.is_some()) + usize::from(auth.header.is_some())
+        && [auth.bearer.is_some(), auth.basic.is_some(), auth.header.is_some(), auth.oauth.is_some()]
+            .into_iter()
+            .filter(|written| *written)
+            .count()
             != 1
     {
-        let message = format!("auth of service \"{name}\" is to be one of bearer, basic, header");
+        let message = format!("auth of service \"{name}\" is to be one of bearer, basic, header, oauth");
         findings.error(codes::HW107, span, message, "Write auth: { bearer: \"${TOKEN}\" }");
     }
     ServiceKind::Http(HttpSpec {
@@ -180,7 +189,7 @@ fn http_kind(name: &str, keys: &HttpKeys, span: Span, findings: &mut Findings) -
         url: keys.url.value.clone(),
         headers: headers(keys.headers.as_ref()),
         body: keys.body.as_ref().map(|body| body.value.clone()),
-        auth: keys.auth.as_ref().and_then(auth),
+        auth: keys.auth.as_ref().and_then(|keys| auth(keys, findings)),
         result,
     })
 }
@@ -194,7 +203,7 @@ pub(super) fn headers(table: Option<&Table<Text>>) -> Vec<(String, Secret)> {
         .collect()
 }
 
-fn auth(keys: &RawAuth) -> Option<Auth> {
+fn auth(keys: &RawAuth, findings: &mut Findings) -> Option<Auth> {
     let secret = |text: &Text| Secret::new(text.value.clone());
     if let Some(bearer) = &keys.bearer {
         return Some(Auth::Bearer(secret(bearer)));
@@ -202,7 +211,44 @@ fn auth(keys: &RawAuth) -> Option<Auth> {
     if let Some(basic) = &keys.basic {
         return Some(Auth::Basic { username: basic.username.value.clone(), password: secret(&basic.password) });
     }
+    if let Some(oauth) = &keys.oauth {
+        return Some(Auth::OAuth(self::oauth(oauth, findings)));
+    }
     keys.header.as_ref().map(|header| Auth::Header { name: header.name.value.clone(), value: secret(&header.value) })
+}
+
+fn oauth(keys: &RawOAuth, findings: &mut Findings) -> OAuthSpec {
+    token_address(&keys.token_url, findings);
+    if let Some(word) = keys.credentials_in.as_ref().filter(|word| !["header", "body"].contains(&word.value.as_str())) {
+        let message = format!("there is no place \"{}\" for credentials", word.value);
+        findings.error(codes::HW112, word.span, message, "There are header, body");
+    }
+    OAuthSpec {
+        token_url: keys.token_url.value.clone(),
+        client_id: keys.client_id.value.clone(),
+        client_secret: secret_source(&keys.client_secret),
+        scope: keys.scope.as_ref().map(|scope| scope.value.clone()),
+        audience: keys.audience.as_ref().map(|audience| audience.value.clone()),
+        in_body: keys.credentials_in.as_ref().is_some_and(|word| word.value == "body"),
+    }
+}
+
+/// A secret; the file it comes from is remembered where it is all that was written.
+pub(super) fn secret_source(text: &Text) -> SecretSource {
+    let path = text.raw.strip_prefix("${file:").and_then(|rest| rest.strip_suffix('}'));
+    let file = path.filter(|path| !text.placeholder && !path.contains('}')).map(Into::into);
+    SecretSource { value: Secret::new(text.value.clone()), file }
+}
+
+/// Checks an address to which secrets are sent.
+pub(super) fn token_address(text: &Text, findings: &mut Findings) {
+    if let Some(url) = address(text, findings)
+        && url.scheme() == "http"
+        && !is_private(&url)
+    {
+        let message = format!("secrets would go to \"{}\" in clear", text.raw);
+        findings.error(codes::HW113, text.span, message, "Write https://…");
+    }
 }
 
 /// Checks an http address. `None` is one that is not known here, or was reported.

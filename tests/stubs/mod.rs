@@ -4,3 +4,4 @@
 
 mod crm;
 mod judges;
+mod salesforce;

@@ -18,7 +18,8 @@ use super::*;
 use crate::{
     event::{Outcome, Part, Reason, Source, Type, Value},
     topology::{
-        AgentKind, AgentSpec, BatchSpec, BreakerSpec, CacheSpec, Fallback, OutputField, Rate, ServiceKind, ServiceSpec,
+        AgentKind, AgentSpec, BatchSpec, BreakerSpec, CacheSpec, Fallback, HubSpotSpec, OutputField, Rate, ServiceKind,
+        ServiceSpec,
     },
 };
 
@@ -102,7 +103,11 @@ fn service(script: impl IntoIterator<Item = Act>) -> Arc<Fake> {
 fn service_spec() -> ServiceSpec {
     ServiceSpec {
         name: "crm".into(),
-        kind: ServiceKind::Later { kind: "fake".into() },
+        kind: ServiceKind::HubSpot(HubSpotSpec {
+            token: "fake".into(),
+            base_url: "http://127.0.0.1:9".into(),
+            id_property: None,
+        }),
         rate_limit: None,
         batch: None,
         cache: Some(CacheSpec {

@@ -1,6 +1,9 @@
 //! Against a small server on the loopback interface.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicUsize, Ordering::Relaxed},
+    time::Duration,
+};
 
 use axum::{
     Router,
@@ -13,7 +16,10 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
-use crate::event::{Type, Value};
+use crate::{
+    event::{Type, Value},
+    topology::OAuthSpec,
+};
 
 fn spec(url: String) -> HttpSpec {
     HttpSpec {
@@ -178,4 +184,68 @@ fn a_secret_with_a_line_break_is_refused_without_being_shown() {
     let error = Http::new("intent", &spec, columns()).err().unwrap();
     assert_eq!(error, ServiceError::Header { service: "intent".into(), name: "authorization".into() });
     assert!(!error.to_string().contains("geheim"));
+}
+
+/// An API whose tokens are `t1`, `t2`, …, of which it takes the ones from `first` on.
+async fn with_tokens(first: usize) -> (Http, String, Arc<AtomicUsize>) {
+    let issued = Arc::new(AtomicUsize::new(0));
+    let counter = issued.clone();
+    let token = move || {
+        let number = counter.fetch_add(1, Relaxed) + 1;
+        async move { axum::Json(json!({ "access_token": format!("t{number}"), "expires_in": 3600 })) }
+    };
+    let answer = move |headers: Headers| async move {
+        let sent = headers["authorization"].to_str().unwrap().to_owned();
+        let number: usize = sent.strip_prefix("Bearer t").unwrap().parse().unwrap();
+        let status = if number >= first { StatusCode::OK } else { StatusCode::UNAUTHORIZED };
+        (status, axum::Json(json!({ "intent": { "level": sent } })))
+    };
+    let base = wire::serve(Router::new().route("/token", post(token)).route("/x", get(answer))).await;
+    let oauth = OAuthSpec {
+        token_url: format!("{base}/token"),
+        client_id: "headwater".into(),
+        client_secret: "geheim".into(),
+        scope: None,
+        audience: None,
+        in_body: false,
+    };
+    let url = format!("{base}/x");
+    let spec = HttpSpec { auth: Some(Auth::OAuth(oauth)), ..spec(url.clone()) };
+    (Http::new("intent", &spec, columns()).unwrap(), url, issued)
+}
+
+#[tokio::test]
+async fn a_token_is_asked_for_once_and_again_when_it_is_refused() {
+    let (service, url, issued) = with_tokens(1).await;
+    for _ in 0..3 {
+        let answer = service.call(vec![url.as_str().into()]).await.answers.unwrap().remove(0).unwrap().unwrap();
+        assert_eq!(answer[0], Value::text("Bearer t1"));
+    }
+    assert_eq!(issued.load(Relaxed), 1);
+    // It has worked, and is revoked: whoever knows it only from us gets 401.
+    let token = service.inner.tokens.as_ref().unwrap().get().await.unwrap();
+    service.inner.tokens.as_ref().unwrap().refused(&token, &CallError::new(Kind::Rejected, "answered 401"));
+    let answer = service.call(vec![url.as_str().into()]).await.answers.unwrap().remove(0).unwrap().unwrap();
+    assert_eq!(answer[0], Value::text("Bearer t2"));
+}
+
+#[tokio::test]
+async fn an_api_that_takes_no_token_is_not_asked_for_ever() {
+    let (service, url, issued) = with_tokens(usize::MAX).await;
+    for _ in 0..5 {
+        assert_eq!(service.call(vec![url.as_str().into()]).await.answers.unwrap_err().kind, Kind::Rejected);
+    }
+    assert_eq!(issued.load(Relaxed), 1, "a token that never worked is no reason for another at once");
+}
+
+#[tokio::test]
+async fn what_headers_say_is_left_reaches_the_quota_also_with_a_failure() {
+    for status in [StatusCode::OK, StatusCode::TOO_MANY_REQUESTS, StatusCode::NOT_FOUND] {
+        let headers = [("x-ratelimit-remaining", "3"), ("x-ratelimit-reset", "60")];
+        let router = Router::new().route("/x", get(move || async move { (status, headers, axum::Json(json!({}))) }));
+        let url = wire::serve(router).await + "/x";
+        let service = Http::new("intent", &spec(url.clone()), columns()).unwrap();
+        let limit = Limit { remaining: 3, window: Duration::ZERO, resets_in: Some(Duration::from_secs(60)) };
+        assert_eq!(service.call(vec![url.as_str().into()]).await.limits, [limit], "{status}");
+    }
 }

@@ -4,23 +4,24 @@
 //! in HubSpot's developer documentation. 200 holds results; 207 holds results and errors; whatever is in neither
 //! does not exist.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc};
 
 use futures::{FutureExt, future::BoxFuture};
 use reqwest::{
     Client,
-    header::{AUTHORIZATION, HeaderMap, HeaderValue},
+    header::{AUTHORIZATION, HeaderValue},
 };
 use serde::Deserialize;
 use serde_json::Value as Json;
 
 use crate::{
+    clock,
     event::Type,
-    policy::{Call, CallError, Found, Key, Kind, Limit, Response},
+    policy::{Call, CallError, Found, Key, Kind, Response},
     topology::HubSpotSpec,
 };
 
-use super::{Column, ServiceError, convert, wire};
+use super::{Column, ServiceError, convert, limits::limits, wire};
 
 /// The most contacts that HubSpot reads at once.
 pub(super) const MAX_BATCH: usize = 100;
@@ -102,7 +103,7 @@ impl Inner {
         match wire::fetch(request).await {
             Err(error) => Err(error).into(),
             Ok(answered) => Response {
-                limits: limits(&answered.headers),
+                limits: limits(&answered.headers, clock::unix_ms()),
                 answers: answered.body.and_then(|body| self.match_up(keys, body)),
             },
         }
@@ -176,17 +177,6 @@ impl ItemError {
         };
         Some(CallError::new(kind, format!("HubSpot says {category} for this contact")))
     }
-}
-
-/// What the headers say is left: `X-HubSpot-RateLimit-*`, for the interval and, where sent, for the second.
-fn limits(headers: &HeaderMap) -> Vec<Limit> {
-    let number = |name: &str| -> Option<u32> { headers.get(name)?.to_str().ok()?.trim().parse().ok() };
-    let interval = number("x-hubspot-ratelimit-remaining")
-        .zip(number("x-hubspot-ratelimit-interval-milliseconds"))
-        .map(|(remaining, ms)| Limit { remaining, window: Duration::from_millis(ms.into()) });
-    let second = number("x-hubspot-ratelimit-secondly-remaining")
-        .map(|remaining| Limit { remaining, window: Duration::from_secs(1) });
-    interval.into_iter().chain(second).collect()
 }
 
 #[cfg(test)]

@@ -1,10 +1,16 @@
 //! Against a stub of HubSpot's endpoint on the loopback interface, and on answers as HubSpot documents them.
 
-use axum::{Router, http::StatusCode, routing::post};
+use std::time::Duration;
+
+use axum::{
+    Router,
+    http::{HeaderMap, StatusCode},
+    routing::post,
+};
 use serde_json::json;
 
 use super::*;
-use crate::event::Value;
+use crate::{event::Value, policy::Limit};
 
 fn spec(base_url: String, id_property: Option<&str>) -> HubSpotSpec {
     HubSpotSpec { token: "geheim".into(), base_url, id_property: id_property.map(str::to_owned) }
@@ -59,7 +65,7 @@ async fn asks_for_many_contacts_and_their_properties_at_once() {
         [answer("enterprise"), Ok(Some(Arc::from([Value::text("smb"), Value::Int(12), products]))), Ok(None)],
         "in the order of the keys; who is left out does not exist"
     );
-    let limit = |remaining, ms| Limit { remaining, window: Duration::from_millis(ms) };
+    let limit = |remaining, ms| Limit { remaining, window: Duration::from_millis(ms), resets_in: None };
     assert_eq!(response.limits, [limit(120, 10_000), limit(18, 1000)]);
 }
 
@@ -83,7 +89,7 @@ async fn a_failing_request_keeps_its_kind_and_its_headers() {
         assert_eq!(error.kind, kind);
         if kind == Kind::Limited {
             assert_eq!(error.retry_after, Some(Duration::from_secs(3)));
-            assert_eq!(response.limits, [Limit { remaining: 0, window: Duration::from_secs(1) }]);
+            assert_eq!(response.limits, [Limit { remaining: 0, window: Duration::from_secs(1), resets_in: None }]);
         }
     }
 }
