@@ -128,3 +128,72 @@ fn agents_with_the_same_file_share_it_and_tell_its_age() {
     assert!(Arc::ptr_eq(&first.database, &second.database));
     assert!(first.vitals().database_built_at_s.is_some_and(|at| at > 1_300_000_000));
 }
+
+#[test]
+fn what_is_no_address_is_no_input_however_odd() {
+    let agent = agent(&fixture("GeoIP2-City-Test.mmdb"), &["country"]);
+    let long = "1.".repeat(50_000);
+    for ip in [
+        "",
+        " ",
+        "-",
+        "unknown",
+        "81.2.69",
+        "81.2.69.142.1",
+        "81.2.69.256",
+        "081.2.69.142",
+        "81.2.69.142:443",
+        "81.2.69.142, 10.0.0.1",
+        "81.2.69.142\0",
+        "\0",
+        "fe80::1%eth0",
+        "[2001:218::1]",
+        "::g",
+        "🦊",
+        "\u{202e}241.96.2.18",
+        "٨١.٢.٦٩.١٤٢",
+        &long,
+    ] {
+        let part = locate(&agent, ip);
+        let said = (part.provenance.outcome, part.provenance.reason);
+        assert_eq!(said, (Outcome::Skipped, Some(Reason::MissingInput)), "{:.40}", ip);
+    }
+    assert_eq!(shown(&locate(&agent, " 81.2.69.142\n")), ["GB"], "spaces around it do no harm");
+}
+
+#[test]
+fn a_damaged_database_is_refused_or_its_damage_is_a_result() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("damaged.mmdb");
+    let whole = std::fs::read(fixture("GeoIP2-City-Test.mmdb")).unwrap();
+    let mut dice = fastrand::Rng::with_seed(4);
+    let (mut refused, mut asked) = (0, 0);
+    for round in 0..150 {
+        let mut bytes = whole.clone();
+        if round % 3 == 0 {
+            bytes.truncate(dice.usize(..whole.len()));
+        } else {
+            // From a few flipped bytes to a tenth of the file.
+            for _ in 0..1 << dice.u32(0..11) {
+                let at = dice.usize(..bytes.len());
+                bytes[at] = dice.u8(..);
+            }
+        }
+        std::fs::write(&path, &bytes).unwrap();
+        let spec = spec(&path, &["country", "city", "latitude", "time_zone"]);
+        match GeoIp::new(&spec, &path, &mut Databases::new()) {
+            Err(error) => {
+                assert!(error.to_string().contains("damaged.mmdb"), "{error}");
+                refused += 1;
+            }
+            Ok(agent) => {
+                for ip in ["81.2.69.142", "89.160.20.112", "2001:218::1", "1.2.3.4", "255.255.255.255", "::"] {
+                    let outcome = locate(&agent, ip).provenance.outcome;
+                    assert!(matches!(outcome, Outcome::Ok | Outcome::Failed), "{ip}: {outcome:?}");
+                }
+                asked += 1;
+            }
+        }
+    }
+    assert!(refused > 0 && asked > 0, "{refused} refused, {asked} asked");
+}
