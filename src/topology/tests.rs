@@ -65,9 +65,12 @@ fn the_shipped_campaign_has_no_finding_and_can_run() {
     let Loaded { topology, warnings } = loaded(CAMPAIGN);
     assert!(warnings.is_empty(), "{}", render(&warnings, CAMPAIGN));
     assert!(plan_refusals(&topology).is_empty());
-    assert_eq!(names_of(&topology), ["geo", "device", "crm_lookup", "intent", "score"]);
-    assert_eq!(agent(&topology, "intent").deps, [2], "intent's condition reads the CRM");
-    assert_eq!(agent(&topology, "score").deps, [0, 1, 2, 3]);
+    assert_eq!(
+        names_of(&topology),
+        ["geo", "device", "session", "funnel", "attribution", "crm_lookup", "account", "intent", "sentiment", "score"]
+    );
+    assert_eq!(agent(&topology, "intent").deps, [5], "intent's condition reads the CRM");
+    assert_eq!(agent(&topology, "score").deps, [0, 1, 2, 4, 5, 7, 8]);
     assert_eq!(topology.source.key, [Path::Event(EventField::UserId), Path::Event(EventField::AnonymousId)]);
     assert!(!topology.destinations[0].allow_private);
     let mut variables = Variables::placeholders();

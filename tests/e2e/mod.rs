@@ -4,6 +4,7 @@
 mod doubt;
 mod kill;
 mod pipeline;
+mod placements;
 mod refusals;
 mod site;
 mod state;

