@@ -30,6 +30,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("maxminddb", &["src/agent/"]),
     ("woothee", &["src/agent/"]),
     ("moka", &["src/policy/"]),
+    ("rustls", &["src/service/", "src/dev/", "src/cli/"]),
     ("axum", &["src/dev/", "src/ops/", "src/telemetry/"]),
     ("clap", &["src/cli/", "src/config/"]),
 ];
