@@ -91,7 +91,6 @@ async fn dev(args: DevArgs, name: String, text: String) -> u8 {
     if !world.warnings.is_empty() {
         complain(&render(&world.warnings, &text));
     }
-    complain("duplicate check is off in this version (source.dedup): an event sent twice counts twice");
     print(&format!(
         "[2/3] broker {} · registry {} · stub CRM {} ({:.1} s) · receiver {}\n[3/3] {} events/s from {} people\n\n",
         world.broker.address(),

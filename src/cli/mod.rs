@@ -116,9 +116,6 @@ fn load_to_run(file: &Path, placement: Option<Placement>) -> Result<Topology, u8
         complain(&render(&refused, &text));
         return Err(exit::NEGATIVE);
     }
-    if loaded.topology.source.dedup.is_some() {
-        complain("duplicate check is off in this version (source.dedup): an event sent twice counts twice");
-    }
     Ok(loaded.topology)
 }
 

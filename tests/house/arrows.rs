@@ -37,6 +37,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("moka", &["src/policy/"]),
     // Our own module of that name among them.
     ("redis", &["src/service/"]),
+    ("rustls", &["src/service/", "src/dev/", "src/cli/"]),
     ("axum", &["src/dev/", "src/ops/", "src/telemetry/"]),
     ("clap", &["src/cli/", "src/config/"]),
 ];

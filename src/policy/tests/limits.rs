@@ -189,3 +189,19 @@ async fn a_retry_costs_a_token_of_its_own() {
     let asked = fake.asked.lock();
     assert!(asked[1].0 - asked[0].0 >= Duration::from_secs(3));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_quota_that_the_service_says_is_used_up_stops_the_calls_until_its_window_ends() {
+    let five_minutes = Duration::from_secs(300);
+    let nothing = Limit { remaining: 0, window: five_minutes, resets_in: Some(five_minutes) };
+    let fake = service([Act::Left(nothing)]);
+    let stack = stack(&fake, &service_spec(), &agent_spec());
+    assert_eq!(ask(&stack, "u1").await.provenance.outcome, Outcome::Ok, "this one was answered");
+    for key in ["u2", "u3"] {
+        let part = at_once(&stack, key);
+        assert_eq!(says(&part), (Outcome::Failed, Some(Reason::RateLimited), None, 0));
+    }
+    pass(five_minutes).await;
+    assert_eq!(ask(&stack, "u2").await.provenance.outcome, Outcome::Ok, "it looks again");
+    assert_eq!(fake.requests(), 2);
+}

@@ -41,6 +41,8 @@ async fn pass(time: Duration) {
 enum Act {
     /// Answers every key with its own name.
     Echo,
+    /// The same, and says what is left of its quota.
+    Left(Limit),
     NotFound,
     Fail(CallError),
     /// Answers keys that begin with "bad" with that error.
@@ -79,6 +81,9 @@ impl Call for Arc<Fake> {
             let echo = |key: &Key| Ok(Some(Arc::from([Value::Text(key.clone()), Value::Int(7)])));
             match act {
                 Act::Echo => Ok(keys.iter().map(echo).collect()),
+                Act::Left(limit) => {
+                    return Response { answers: Ok(keys.iter().map(echo).collect()), limits: vec![limit] };
+                }
                 Act::NotFound => Ok(keys.iter().map(|_| Ok(None)).collect()),
                 Act::Fail(error) => Err(error),
                 Act::FailBad(error) => Ok(keys
