@@ -118,7 +118,7 @@ fn without_models_and_fallback_nothing_starts() {
     let agent = format!("{{ name: sentiment, type: local_llm, model: {MODEL}, fallback: dead_letter }}");
     let refusals = plan_refusals(&topology(&agent));
     assert_eq!(refusals.len(), 1);
-    assert_eq!(refusals[0].code.id, "HW505");
+    assert_eq!(refusals[0].code, "HW505");
     assert!(refusals[0].message.contains("cargo feature ml"), "{}", refusals[0].message);
     assert!(build(&agent).err().unwrap().starts_with("HW505 agent \"sentiment\""));
 }
