@@ -12,7 +12,7 @@ use crate::{
     clock,
     config::Settings,
     kafka::{Changelog, DELETE_RETENTION_MS, RestoreError, Restorer},
-    state::{Durable, Mark, PartitionStore, StateError, Store, StoreError, Write},
+    state::{Durable, Mark, PartitionStore, Position, StateError, Store, StoreError, Write},
     worker::Stats,
 };
 
@@ -33,9 +33,10 @@ pub struct StateTable {
 
 /// A partition that is ours.
 struct Held {
-    store: PartitionStore,
     /// Of its restore.
     epoch: u64,
+    /// Once it is restored.
+    store: Option<PartitionStore>,
     /// Of each table, when the next sweep may begin.
     sweep_at: Vec<Instant>,
 }
@@ -48,8 +49,6 @@ pub struct LocalState {
     windows: Vec<Option<Duration>>,
     held: BTreeMap<i32, Held>,
     epochs: u64,
-    /// A partition's store could not be opened.
-    failed: Option<StoreError>,
     stats: Arc<Stats>,
     looked: Instant,
 }
@@ -75,10 +74,22 @@ impl LocalState {
             windows: tables.iter().map(|table| table.window).collect(),
             held: BTreeMap::new(),
             epochs: 0,
-            failed: None,
             stats,
             looked: now,
         })
+    }
+
+    /// Until now the changelogs held no more than the store: says so, lest a quiet partition's copy be thought too old to
+    /// have seen every deletion.
+    fn vouch(&self, partition: i32, store: &PartitionStore) {
+        let at_ms = clock::unix_ms();
+        for table in 0..self.windows.len() {
+            if let Some(position) = store.position(table)
+                && let Err(error) = store.adopt(table, Position { at_ms, ..position })
+            {
+                tracing::warn!(partition, table, %error, "the local copy may be rebuilt at the next start");
+            }
+        }
     }
 
     /// Damage that was found late: the copy goes at once, so that the next start does not meet it again.
@@ -87,6 +98,16 @@ impl LocalState {
             tracing::error!(partition, %error, "the partition's local copy is dropped and will be restored");
             if let Err(error) = self.store.drop_partition(partition) {
                 tracing::error!(partition, %error, "it cannot be dropped");
+            }
+        }
+    }
+}
+
+impl Drop for LocalState {
+    fn drop(&mut self) {
+        for (partition, held) in std::mem::take(&mut self.held) {
+            if let Some(store) = held.store {
+                self.vouch(partition, &store);
             }
         }
     }
@@ -102,22 +123,18 @@ fn state_error(error: RestoreError) -> StateError {
 impl Durable for LocalState {
     fn open(&mut self, partition: i32) {
         self.epochs += 1;
-        match self.store.partition(partition) {
-            Ok(store) => {
-                let sweep_at = vec![clock::now(); self.windows.len()];
-                self.held.insert(partition, Held { store, epoch: self.epochs, sweep_at });
-                self.restorer.begin(partition, self.epochs);
-            }
-            Err(error) => self.failed = Some(error),
-        }
+        let sweep_at = vec![clock::now(); self.windows.len()];
+        self.held.insert(partition, Held { store: None, epoch: self.epochs, sweep_at });
+        self.restorer.begin(partition, self.epochs);
     }
 
     fn is_open(&mut self, partition: i32) -> Result<bool, StateError> {
-        if let Some(error) = &self.failed {
-            return Err(StateError::Store(error.clone()));
-        }
-        let Some(held) = self.held.get(&partition) else { return Ok(false) };
+        let Some(held) = self.held.get_mut(&partition) else { return Ok(false) };
         match self.restorer.is_done(partition, held.epoch) {
+            Ok(true) if held.store.is_none() => {
+                held.store = Some(self.store.partition(partition)?);
+                Ok(true)
+            }
             Err(RestoreError::Store(error)) if error.is_corrupt() => {
                 self.drop_damaged(partition, &error);
                 self.open(partition);
@@ -128,13 +145,15 @@ impl Durable for LocalState {
     }
 
     fn close(&mut self, partition: i32) {
-        self.held.remove(&partition);
         self.restorer.cancel(partition);
+        if let Some(store) = self.held.remove(&partition).and_then(|held| held.store) {
+            self.vouch(partition, &store);
+        }
     }
 
     fn get(&self, partition: i32, table: usize, key: &[u8]) -> Result<Option<Vec<u8>>, StateError> {
-        let Some(held) = self.held.get(&partition) else { return Ok(None) };
-        match held.store.get(table, key) {
+        let Some(store) = self.held.get(&partition).and_then(|held| held.store.as_ref()) else { return Ok(None) };
+        match store.get(table, key) {
             Ok(entry) => Ok(entry.map(|entry| entry.value().to_vec())),
             Err(error) => {
                 self.drop_damaged(partition, &error);
@@ -149,18 +168,18 @@ impl Durable for LocalState {
         writes: &[(usize, &[u8], &[u8])],
         ends: &[(usize, i64)],
     ) -> Result<(), StateError> {
-        let Some(held) = self.held.get_mut(&partition) else { return Ok(()) };
+        let Some(Held { store: Some(store), sweep_at, .. }) = self.held.get_mut(&partition) else { return Ok(()) };
         let (now, at_ms) = (clock::now(), clock::unix_ms());
         let entries = writes.iter().map(|(table, key, value)| Write { table: *table, key, value: Some(value), at_ms });
         let marks: Vec<Mark> =
             ends.iter().map(|(table, offset)| Mark { table: *table, next_offset: *offset, at_ms }).collect();
-        held.store.apply(entries, &marks)?;
+        store.apply(entries, &marks)?;
         for (table, window) in self.windows.iter().enumerate() {
-            let Some(window) = window.filter(|_| held.sweep_at[table] <= now) else { continue };
+            let Some(window) = window.filter(|_| sweep_at[table] <= now) else { continue };
             let written = writes.iter().filter(|(of, _, _)| *of == table).count();
             let older_than_ms = at_ms - window.as_millis() as i64;
-            if held.store.sweep(table, older_than_ms, SWEEP_PER_WRITE * written + SWEEP_MORE)?.is_round {
-                held.sweep_at[table] = now + window / 4;
+            if store.sweep(table, older_than_ms, SWEEP_PER_WRITE * written + SWEEP_MORE)?.is_round {
+                sweep_at[table] = now + window / 4;
             }
         }
         if now.duration_since(self.looked) >= LOOK {
