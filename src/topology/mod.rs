@@ -24,6 +24,7 @@ mod keyed;
 mod leaf;
 mod load;
 mod model;
+mod model_service;
 mod names;
 mod order;
 mod place;
