@@ -169,7 +169,10 @@ mod tests {
         for (topic, partition, key, value) in
             [(3, 0, "a", "1"), (0, 0, "a", "x"), (3, 0, "b", "2"), (3, 0, "a", "3"), (3, 1, "a", "4"), (0, 0, "a", "y")]
         {
-            let copy = |out: &mut Vec<u8>| Ok::<_, std::convert::Infallible>(out.extend_from_slice(value.as_bytes()));
+            let copy = |out: &mut Vec<u8>| {
+                out.extend_from_slice(value.as_bytes());
+                Ok::<_, std::convert::Infallible>(())
+            };
             outputs.push(topic, partition, (partition, 1), key.as_bytes(), 100, copy).unwrap();
         }
         outputs.keep_last_of_each_key(1);
