@@ -8,7 +8,7 @@ use std::{
 
 use headwater::{
     agent::{self, Agent, Step},
-    event::{Outcome, Part, Reason, Record, Source, Value},
+    event::{Outcome, Part, Record, Source, Value},
     service::Services,
     topology::{LoadOptions, Topology, Variables, load, plan_refusals},
 };
@@ -109,7 +109,7 @@ fn without_models_the_fallback_speaks_and_says_why() {
     assert_eq!(part.fields, [Value::text("positive"), Value::Float(0.6369)]);
     let provenance = part.provenance;
     assert_eq!((provenance.outcome, provenance.source), (Outcome::Fallback, Some(Source::Lexicon)));
-    assert_eq!(provenance.reason, Some(Reason::NotDeployed));
+    assert_eq!(provenance.reason, Some(headwater::event::Reason::NotDeployed));
 }
 
 #[cfg(not(feature = "ml"))]

@@ -13,7 +13,7 @@ use super::{AgentError, Missed, Verdict};
 
 /// No models.
 #[derive(Default)]
-pub(in crate::agent) struct Models;
+pub(in crate::agent) struct Models {}
 
 impl Models {
     /// Warns that the fallback will speak, or refuses where there is none.

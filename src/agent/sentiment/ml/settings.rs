@@ -61,7 +61,7 @@ impl Settings {
         only("model_type", &settings.model_type, &["roberta", "xlm-roberta"])?;
         only("hidden_act", &settings.hidden_act, &["gelu"])?;
         only("position_embedding_type", &settings.position_embedding_type, &["absolute"])?;
-        if settings.num_attention_heads == 0 || settings.hidden_size % settings.num_attention_heads != 0 {
+        if settings.num_attention_heads == 0 || !settings.hidden_size.is_multiple_of(settings.num_attention_heads) {
             return Err(format!(
                 "hidden_size {} is not divisible by num_attention_heads {}",
                 settings.hidden_size, settings.num_attention_heads

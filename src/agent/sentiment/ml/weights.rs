@@ -60,7 +60,7 @@ impl Weights {
     pub fn linear(&mut self, name: &str, inputs: usize, outputs: usize) -> Result<Linear, ModelError> {
         let weight = self.tensor(&format!("{name}.weight"), &[outputs, inputs])?;
         let bias = self.tensor(&format!("{name}.bias"), &[outputs])?;
-        let weight = match self.quantized && inputs % GgmlDType::Q8_0.block_size() == 0 {
+        let weight = match self.quantized && inputs.is_multiple_of(GgmlDType::Q8_0.block_size()) {
             true => QTensor::quantize(&weight, GgmlDType::Q8_0).and_then(QMatMul::from_qtensor).map(Matrix::Eight),
             false => weight.t().map(Matrix::Full),
         };
