@@ -118,23 +118,27 @@ fn each_placement_names_its_stages_and_topics() {
         [
             ("geo", "campaign.events", "campaign.geo"),
             ("device", "campaign.geo", "campaign.device"),
-            ("crm_lookup", "campaign.device", "campaign.crm_lookup"),
-            ("intent", "campaign.crm_lookup", "campaign.intent"),
-            ("score", "campaign.intent", "campaign.enriched"),
+            ("session", "campaign.device", "campaign.session"),
+            ("funnel", "campaign.session", "campaign.funnel"),
+            ("attribution", "campaign.funnel", "campaign.attribution"),
+            ("crm_lookup", "campaign.attribution", "campaign.crm_lookup"),
+            ("account", "campaign.crm_lookup", "campaign.account"),
+            ("intent", "campaign.account", "campaign.intent"),
+            ("sentiment", "campaign.intent", "campaign.sentiment"),
+            ("score", "campaign.sentiment", "campaign.enriched"),
         ]
     );
     let options = LoadOptions { placement: Some(Placement::Fused), ..LoadOptions::default() };
     let fused = load_with(CAMPAIGN, &options).topology;
     assert_eq!(chain_of(&fused), [("enrich", "campaign.events", "campaign.enriched")]);
-    assert_eq!(fused.stages[0].agents, [0, 1, 2, 3, 4]);
-    let stages =
-        "stages: [{ name: remote, agents: [crm_lookup, intent] }, { name: rest, agents: [score, geo, device] }]\n";
+    assert_eq!(fused.stages[0].agents, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
+    let stages = "stages: [{ name: remote, agents: [crm_lookup, account, intent] }, { name: rest, agents: [score, geo, device, session, funnel, attribution, sentiment] }]\n";
     let named = loaded(&format!("{CAMPAIGN}{stages}")).topology;
     assert_eq!(
         chain_of(&named),
         [("remote", "campaign.events", "campaign.remote"), ("rest", "campaign.remote", "campaign.enriched")]
     );
-    assert_eq!(named.stages[1].agents, [0, 1, 4]);
+    assert_eq!(named.stages[1].agents, [0, 1, 2, 3, 4, 8, 9]);
     assert_eq!(names_of(&named), names_of(&split), "parts keep their order in every placement");
     let in_file = loaded(&format!("{CAMPAIGN}placement: fused\n")).topology;
     assert_eq!(in_file.stages.len(), 1);
