@@ -1,7 +1,7 @@
 //! A stub of Salesforce: tokens by client credentials and JWT bearer, sObject collections and SOQL over the stub CRM's
 //! people, with Salesforce's own shapes, sessions that expire and calls that are counted.
 //!
-//! `Contact` is the only object. Its fields are in [`record`]; ids have 15 characters, and 18 in answers.
+//! `Contact` is the only object. Its fields are in `salesforce_record.rs`; ids have 15 characters, and 18 in answers.
 
 use std::{
     collections::{HashMap, HashSet},
