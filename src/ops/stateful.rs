@@ -19,7 +19,8 @@ const STATE_MEMORY: usize = 64 << 20;
 impl Assembly<'_> {
     /// The durable side of these tables of a stage's worker.
     fn durable(&self, stage: &str, tables: &[Table], stats: &Arc<Stats>) -> Result<Box<dyn Durable>, RunError> {
-        let folder = self.settings.state_dir.join(&*self.topology.name).join(&self.settings.pod).join(stage);
+        let folder =
+            self.settings.state_dir.join(&*self.topology.name).join(folder_name(&self.settings.pod)).join(stage);
         let tables: Vec<StateTable> = tables
             .iter()
             .map(|table| StateTable {
@@ -28,7 +29,13 @@ impl Assembly<'_> {
                 window: table.window,
             })
             .collect();
-        Ok(Box::new(LocalState::open(self.settings, &folder, &tables, stats.clone())?))
+        Ok(Box::new(LocalState::open(
+            self.settings,
+            &folder,
+            &tables,
+            self.partitions.max(1).unsigned_abs(),
+            stats.clone(),
+        )?))
     }
 
     /// The duplicate check of the stage that reads the raw topic, where a window is declared.
@@ -51,12 +58,27 @@ impl Assembly<'_> {
             let agent = &self.topology.agents[*agent];
             table(&agent.name).filter(|_| agent.kind.keeps_state())
         };
-        Ok(Some(Memory {
-            keeper: Keeper::new(self.durable(&spec.name, tables, stats)?, tables.len(), STATE_MEMORY),
-            tables: spec.agents.iter().map(of_agent).collect(),
-            decide: table("decide"),
-            first_topic: Enrich::STATE_FROM,
-            stats: stats.clone(),
-        }))
+        let keeper = Keeper::new(self.durable(&spec.name, tables, stats)?, tables.len(), STATE_MEMORY);
+        let of_agents = spec.agents.iter().map(of_agent).collect();
+        Ok(Some(Memory::new(keeper, of_agents, table("decide"), Enrich::STATE_FROM, stats.clone())))
+    }
+}
+
+/// A pod's name as one folder's: whatever the environment says, it stays below the state directory.
+fn folder_name(pod: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    let name: String = pod.chars().map(|c| if is_plain(c) { c } else { '_' }).collect();
+    if name.starts_with('.') { format!("_{name}") } else { name }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::folder_name;
+
+    #[test]
+    fn a_pods_folder_stays_below_the_state_directory() {
+        assert_eq!(folder_name("headwater-0"), "headwater-0");
+        assert_eq!(folder_name("../../etc"), "_.._.._etc");
+        assert_eq!(folder_name("a/b c"), "a_b_c");
     }
 }

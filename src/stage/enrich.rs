@@ -182,9 +182,9 @@ impl Stage for Enrich {
         if let Work::Record(flight) = work {
             let place = self.agents[index].0;
             flight.record.parts[place] = part;
-            match self.memory.as_ref().and_then(|memory| memory.tables[index]) {
-                Some(_) => flight.waiting |= 1 << index,
-                None => flight.progress.finish(index),
+            match &self.memory {
+                Some(memory) if memory.is_ordered(index) => flight.waiting |= 1 << index,
+                _ => flight.progress.finish(index),
             }
         }
     }
@@ -256,7 +256,7 @@ impl Stage for Enrich {
             (Hold::Control, Front::Raw { control, .. }) => control.is_open(),
             (Hold::Control, Front::Record { .. }) => true,
             (Hold::Restore(partition), front) => {
-                let memory = self.memory.as_mut().is_none_or(|memory| memory.keeper.is_open(*partition));
+                let memory = self.memory.as_mut().is_none_or(|memory| memory.is_open(*partition));
                 memory
                     && match front {
                         Front::Record { .. } => true,
@@ -278,14 +278,14 @@ impl Stage for Enrich {
             }
         }
         if let Some(memory) = &mut self.memory {
-            memory.keeper.retain(partitions);
+            memory.retain(partitions);
         }
         (self.share)(partitions.len());
     }
 
     fn opening(&mut self, partition: i32, tag: u32) -> Option<Hold> {
         if let Some(memory) = &mut self.memory {
-            memory.keeper.opening(partition);
+            memory.opening(partition);
         }
         match &mut self.front {
             Front::Record { tags, first: true, .. } => {

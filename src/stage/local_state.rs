@@ -12,7 +12,7 @@ use crate::{
     clock,
     config::Settings,
     kafka::{Changelog, DELETE_RETENTION_MS, RestoreError, Restorer},
-    state::{Durable, Mark, PartitionStore, Position, StateError, Store, StoreError, Write},
+    state::{Durable, Limits, Mark, PartitionStore, Position, StateError, Store, StoreError, Write},
     worker::Stats,
 };
 
@@ -54,14 +54,20 @@ pub struct LocalState {
 }
 
 impl LocalState {
-    /// Opens the store in that folder, which may be new, and starts the thread that restores it.
+    /// Opens the store in that folder, which may be new, and starts the thread that restores it. `partitions`: about as
+    /// many as it may hold, among which it shares its memory.
     pub fn open(
         settings: &Settings,
         folder: &Path,
         tables: &[StateTable],
+        partitions: u32,
         stats: Arc<Stats>,
     ) -> Result<Self, StateError> {
-        let store = Arc::new(Store::open(folder, tables.iter().map(|table| table.name.clone()).collect())?);
+        let store = Arc::new(Store::open_with(
+            folder,
+            tables.iter().map(|table| table.name.clone()).collect(),
+            Limits { partitions, ..Limits::default() },
+        )?);
         let changelog =
             |table: &StateTable| Changelog { topic: table.topic.to_string(), delete_retention_ms: DELETE_RETENTION_MS };
         // The worker asks by itself every few milliseconds while a partition waits.

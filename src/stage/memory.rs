@@ -18,14 +18,16 @@ use crate::{
 
 /// The state of a stage, by table: one for each agent that keeps state, in the stage's order, then decide's.
 pub struct Memory {
-    pub keeper: Keeper<Decoded>,
+    keeper: Keeper<Decoded>,
     /// For each of the stage's agents its table, where it keeps state.
-    pub tables: Vec<Option<usize>>,
+    tables: Vec<Option<usize>>,
+    /// The agents with state, as bits.
+    ordered: u64,
     /// The table of decide, where the stage decides.
-    pub decide: Option<usize>,
+    decide: Option<usize>,
     /// Index of the first table's changelog among the output topics.
-    pub first_topic: usize,
-    pub stats: Arc<Stats>,
+    first_topic: usize,
+    stats: Arc<Stats>,
 }
 
 /// What an event leaves behind whatever becomes of it, because later ones have seen it.
@@ -40,10 +42,43 @@ pub struct Left {
 pub struct Unavailable;
 
 impl Memory {
+    /// `tables`: for each of the stage's agents its table, where it keeps state; `decide`: that of decide, where the
+    /// stage decides. `first_topic`: index of the first table's changelog among the output topics.
+    pub fn new(
+        keeper: Keeper<Decoded>,
+        tables: Vec<Option<usize>>,
+        decide: Option<usize>,
+        first_topic: usize,
+        stats: Arc<Stats>,
+    ) -> Self {
+        let with_state = tables.iter().enumerate().filter(|(_, table)| table.is_some());
+        let ordered = with_state.fold(0, |bits, (agent, _)| bits | 1 << agent);
+        Memory { keeper, tables, ordered, decide, first_topic, stats }
+    }
+
+    /// Whether the agent (by index in the stage) keeps state.
+    pub fn is_ordered(&self, agent: usize) -> bool {
+        self.ordered & 1 << agent != 0
+    }
+
     /// The agents with state, as bits.
     pub fn ordered(&self) -> u64 {
-        let agents = self.tables.iter().enumerate();
-        agents.filter(|(_, table)| table.is_some()).fold(0, |bits, (agent, _)| bits | 1 << agent)
+        self.ordered
+    }
+
+    /// See [`Keeper::opening`].
+    pub fn opening(&mut self, partition: i32) {
+        self.keeper.opening(partition);
+    }
+
+    /// See [`Keeper::is_open`].
+    pub fn is_open(&mut self, partition: i32) -> bool {
+        self.keeper.is_open(partition)
+    }
+
+    /// See [`Keeper::retain`].
+    pub fn retain(&mut self, partitions: &[i32]) {
+        self.keeper.retain(partitions);
     }
 
     /// Runs an agent with state (by index in the stage) for an event whose key's previous one it has behind it. `part`
