@@ -45,8 +45,10 @@ fn the_two_agents_of_the_brief_load_with_warnings_and_run_refuses_them_by_name()
     assert_eq!(codes_of(&warnings), ["HW204", "HW303", "HW303"]);
     assert_eq!(names_of(&topology), ["crm_lookup", "sentiment"]);
     let refusals: Vec<String> = plan_refusals(&topology).into_iter().map(|finding| finding.message).collect();
-    assert_eq!(refusals.len(), 2);
-    assert!(refusals[0].contains("crm_lookup") && refusals[1].contains("local_llm"), "{refusals:?}");
+    assert!(refusals[0].contains("crm_lookup"), "{refusals:?}");
+    // A build with models runs the second.
+    assert_eq!(refusals.len(), if cfg!(feature = "ml") { 1 } else { 2 });
+    assert!(refusals.get(1).is_none_or(|refusal| refusal.contains("local_llm")), "{refusals:?}");
 }
 
 #[test]
