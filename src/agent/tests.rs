@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::{
     clock,
@@ -223,6 +225,44 @@ fn a_score_reads_what_session_and_funnel_keep() {
             "2 1 view 2  27.19 [+9.89 session.page_views >= 2 (of +20, 1h ago),+14.83 funnel.step == \"cart\" (of +30, 1h ago),+2.47 event.name == \"Product Added\" (0.49 × +5)]",
         ]
     );
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    #[test]
+    fn a_crash_after_any_event_changes_nothing(
+        events in prop::collection::vec((0i64..400, 0usize..4, 0usize..3), 1..60),
+    ) {
+        let (_, agents, mut undisturbed) = shop();
+        let mut written = vec![None::<Vec<u8>>; agents.len()];
+        for ((minute, what, campaign), offset) in events.into_iter().zip(1..) {
+            let (kind, name) =
+                [("page", ""), ("track", "Product Added"), ("track", "Order Completed"), ("track", "Search")][what];
+            let mut record = event(offset, minute, kind, name);
+            record.event.url = Some(format!("https://acme.example/{}", ["", "?gclid=a", "?gclid=b"][campaign]).into());
+            let mut again = record.clone();
+            enrich(&agents, &mut undisturbed, &mut record);
+            again.parts = vec![Part::default(); agents.len()];
+            for (index, agent) in agents.iter().enumerate() {
+                let ordered = agent.ordered().unwrap();
+                // The state is what was last written, as after a restart; and the event comes twice, as after an abort.
+                for attempt in 0..2 {
+                    let mut state = ordered.decode(written[index].as_deref());
+                    let mut bytes = Vec::new();
+                    let ran = ordered.run(&again, Part::default(), &mut state, &mut bytes);
+                    if attempt == 1 {
+                        again.parts[index] = ran.part;
+                        written[index] = Some(bytes).filter(|_| ran.changed).or_else(|| written[index].take());
+                    }
+                }
+                let mut state = ordered.decode(written[index].as_deref());
+                prop_assert!(!state.is_unreadable);
+                prop_assert!(!ordered.run(&again, Part::default(), &mut state, &mut Vec::new()).changed, "a repeat");
+            }
+            prop_assert_eq!(&record.parts, &again.parts);
+        }
+    }
 }
 
 /// Prints what an event costs each agent: `cargo test --lib cost_of_an_event -- --ignored --nocapture`.

@@ -116,8 +116,8 @@ impl Visit {
     fn add(&mut self, seen: &Seen) {
         self.start = self.start.min(seen.at);
         self.end = self.end.max(seen.at);
-        self.events += 1;
-        self.pages += u64::from(seen.is_page);
+        self.events = self.events.saturating_add(1);
+        self.pages = self.pages.saturating_add(u64::from(seen.is_page));
         if let Some(url) = seen.url.filter(|url| !url.is_empty()) {
             let page = || Some(Page { at: seen.at, url: Text(kept(url)) });
             if self.entry.as_ref().is_none_or(|entry| seen.at < entry.at) {
@@ -132,8 +132,8 @@ impl Visit {
     /// Makes the visit after this one a part of it.
     fn absorb(&mut self, next: Visit) {
         self.end = self.end.max(next.end);
-        self.events += next.events;
-        self.pages += next.pages;
+        self.events = self.events.saturating_add(next.events);
+        self.pages = self.pages.saturating_add(next.pages);
         self.entry = self.entry.take().or(next.entry);
         self.exit = next.exit.or(self.exit.take());
         self.campaign.fill(&next.campaign);
