@@ -74,7 +74,8 @@ pub struct Dedup {
 impl Dedup {
     /// `window_ms`: for how long an id is remembered.
     pub fn new(durable: Box<dyn Durable>, window_ms: i64, topic: usize, stats: Arc<Stats>) -> Self {
-        Dedup { keeper: Keeper::new(durable, 1, MEMORY), window_ms, topic, stats }
+        let keeper = Keeper::new(durable, 1, MEMORY).with_gauge(stats.state_memory_bytes.clone());
+        Dedup { keeper, window_ms, topic, stats }
     }
 
     /// See [`Keeper::opening`].

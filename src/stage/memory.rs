@@ -53,6 +53,7 @@ impl Memory {
     ) -> Self {
         let with_state = tables.iter().enumerate().filter(|(_, table)| table.is_some());
         let ordered = with_state.fold(0, |bits, (agent, _)| bits | 1 << agent);
+        let keeper = keeper.with_gauge(stats.state_memory_bytes.clone());
         Memory { keeper, tables, ordered, decide, first_topic, stats }
     }
 

@@ -1,6 +1,12 @@
 //! The state of one stage: for each partition and table the hot keys, in front of what is durable.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+};
 
 use super::{Recent, StoreError};
 
@@ -51,12 +57,22 @@ pub struct Keeper<V> {
     budget: usize,
     partitions: BTreeMap<i32, Vec<Recent<V>>>,
     fault: Option<StateError>,
+    /// About the bytes that all keepers of the stage have in memory, and how much of it is ours.
+    gauge: Arc<AtomicU64>,
+    gauged: u64,
 }
 
 impl<V> Keeper<V> {
     /// State in so many tables. `budget`: bytes of memory for keys in use lately.
     pub fn new(durable: Box<dyn Durable>, tables: usize, budget: usize) -> Self {
-        Keeper { durable, tables, budget, partitions: BTreeMap::new(), fault: None }
+        let (partitions, gauge) = (BTreeMap::new(), Arc::default());
+        Keeper { durable, tables, budget, partitions, fault: None, gauge, gauged: 0 }
+    }
+
+    /// Tells this gauge, which other keepers may share, about how many bytes are in memory.
+    pub fn with_gauge(mut self, gauge: Arc<AtomicU64>) -> Self {
+        self.gauge = gauge;
+        self
     }
 
     /// The partition is ours now, or begins again from what is committed: nothing in memory counts any more.
@@ -158,6 +174,9 @@ impl<V> Keeper<V> {
             }
         }
         self.partitions.values_mut().flatten().for_each(Recent::committed);
+        let bytes = self.memory().1 as u64;
+        self.gauge.fetch_add(bytes.wrapping_sub(self.gauged), Relaxed);
+        self.gauged = bytes;
     }
 
     /// What makes going on impossible, once.

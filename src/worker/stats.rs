@@ -1,9 +1,16 @@
 //! What a worker counts: plain atomics, written by its threads, read by whoever reports.
 
 use std::{
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
+
+fn mb(bytes: u64) -> f64 {
+    bytes as f64 / 1e6
+}
 
 /// Counters of one stage in one process.
 #[derive(Debug, Default)]
@@ -34,6 +41,8 @@ pub struct Stats {
     pub from_the_future: AtomicU64,
     /// States of keys that could not be read and began anew.
     pub unreadable_states: AtomicU64,
+    /// About the bytes that states of keys in use lately take of the memory.
+    pub state_memory_bytes: Arc<AtomicU64>,
     /// Bytes that the local stores take of the disk.
     pub state_disk_bytes: AtomicU64,
     /// From begin to commit.
@@ -49,9 +58,13 @@ impl Stats {
         let ms = |histogram: &Histogram, quantile| {
             histogram.quantile_ms(quantile).map_or_else(|| "–".to_owned(), |ms| format!("{ms:.1}"))
         };
+        let state = match (read(&self.state_memory_bytes), read(&self.state_disk_bytes)) {
+            (0, 0) => String::new(),
+            (memory, disk) => format!(" · state {:.1} MB in memory, {:.1} MB on disk", mb(memory), mb(disk)),
+        };
         format!(
             "{name:<16} in {} · out {} · duplicates {} · repeats {} · dead letters {} · commits {} (p50 {} p99 {} ms) · hop p50 {} p99 {} ms · aborts {} · \
-             recycles {} · lost {}",
+             recycles {} · lost {}{state}",
             read(&self.taken),
             read(&self.released),
             read(&self.duplicates),

@@ -22,11 +22,13 @@ cases! { on_the_development_broker, OnDevelopmentBroker::start() =>
     an_event_that_comes_twice_counts_once
     a_group_that_is_reset_counts_nothing_twice_and_fires_nothing_twice
     a_volume_that_is_lost_is_rebuilt_from_the_changelogs
+    a_second_pod_that_joins_and_leaves_changes_nobodys_state
 }
 cases! { on_apache_kafka, apache_kafka() =>
     an_event_that_comes_twice_counts_once
     a_group_that_is_reset_counts_nothing_twice_and_fires_nothing_twice
     a_volume_that_is_lost_is_rebuilt_from_the_changelogs
+    a_second_pod_that_joins_and_leaves_changes_nobodys_state
     killed_three_times_everybodys_state_is_that_of_an_undisturbed_run
 }
 
@@ -178,6 +180,41 @@ fn a_volume_that_is_lost_is_rebuilt_from_the_changelogs(cluster: impl Cluster) {
         remembered(&site)
     };
     assert_same_memory(&of(false), &of(true));
+}
+
+fn a_second_pod_that_joins_and_leaves_changes_nobodys_state(cluster: impl Cluster) {
+    const EVENTS: usize = 3_000;
+    let events = history(35, EVENTS);
+    let calm = Site::with(&cluster, "placement: fused", Duration::ZERO, &[KEPT]);
+    let run = calm.run("pod-0", &[]);
+    calm.send_events(events.clone());
+    assert!(calm.settled(EVENTS, &run).is_clean());
+    stop(run);
+
+    let site = Site::with(&cluster, "placement: fused", Duration::from_millis(40), &[KEPT]);
+    let first = site.run("pod-0", &[]);
+    site.send_events(events[..1_500].to_vec());
+    wait_until(LIMIT, || site.reached("enriched") > 300, || first.stderr());
+    // Partitions go to the other pod while their people are in memory here, and come back later.
+    let second = site.run("pod-1", &[]);
+    second.wait_for_output("partitions assigned", LIMIT);
+    site.send_events(events[1_500..].to_vec());
+    wait_until(LIMIT, || site.reached("enriched") > 2_000, || first.stderr());
+    stop(second);
+    let verdict = site.settled(EVENTS, &first);
+    assert!(verdict.is_clean(), "{verdict}\n{}", first.stderr());
+    stop(first);
+    assert_same_memory(&remembered(&calm), &remembered(&site));
+    let mut triggers = [trigger_events(&calm), trigger_events(&site)];
+    triggers.iter_mut().for_each(|of| of.sort());
+    assert_eq!(triggers[0], triggers[1]);
+}
+
+/// Campaign and event of each trigger.
+fn trigger_events(site: &Site) -> Vec<(String, String)> {
+    let of = |trigger: &apache_avro::types::Value, name| text(at(trigger, name)).expect("a text");
+    let triggers = site.verifier().values("triggers");
+    triggers.iter().map(|(_, trigger)| (of(trigger, "campaign"), of(trigger, "event_id"))).collect()
 }
 
 fn killed_three_times_everybodys_state_is_that_of_an_undisturbed_run(cluster: impl Cluster) {
