@@ -102,7 +102,12 @@ impl<V> Keeper<V> {
         key: &[u8],
         decode: impl FnOnce(Option<&[u8]>) -> V,
     ) -> Option<&mut V> {
-        let recent = self.partitions.get_mut(&partition)?.get_mut(table)?;
+        let Some(recent) = self.partitions.get_mut(&partition).and_then(|tables| tables.get_mut(table)) else {
+            // A defect of ours: going on without it would lose what the event counts.
+            let (table, partition) = (format!("number {table}"), partition);
+            self.fault.get_or_insert(StoreError::NotRestored { table, partition }.into());
+            return None;
+        };
         let durable = &self.durable;
         let warmed = recent.warm(key, || {
             let stored = durable.get(partition, table, key)?;
