@@ -105,11 +105,12 @@ impl Decide {
                 Stats::count(&withheld.repeat);
                 continue;
             }
-            if let Some(cooldown_ms) = rule.cooldown.map(|cooldown| cooldown.as_millis() as u64)
+            if let Some(cooldown_ms) =
+                rule.cooldown.map(|cooldown| i64::try_from(cooldown.as_millis()).unwrap_or(i64::MAX))
                 && !repeat
             {
-                // Either way in time: of two events that come out of order the second is as near to the first.
-                if person.fired.get(&*rule.campaign).is_some_and(|last| last.abs_diff(now_ms) < cooldown_ms) {
+                // However late an event comes, it is not before the cooldown's end: of a pile of old ones none fires.
+                if person.fired.get(&*rule.campaign).is_some_and(|last| now_ms.saturating_sub(*last) < cooldown_ms) {
                     Stats::count(&withheld.cooldown);
                     continue;
                 }
@@ -238,6 +239,10 @@ mod tests {
         assert_eq!(run(&decide, &mut person, &at(3, 4_100)), (0, true), "late, and as near");
         assert_eq!(run(&decide, &mut person, &at(4, 6_000)), (1, true));
         assert_eq!(run(&decide, &mut person, &at(5, 6_500)), (0, true));
+        for (offset, time_ms) in [(6, 1_000), (7, 1_001), (8, 2_500)] {
+            assert_eq!(run(&decide, &mut person, &at(offset, time_ms)), (0, true), "late, and fired since");
+        }
+        assert_eq!(run(&decide, &mut person, &at(9, 7_000)), (1, true));
     }
 
     #[test]

@@ -158,7 +158,11 @@ impl Durable for LocalState {
     }
 
     fn get(&self, partition: i32, table: usize, key: &[u8]) -> Result<Option<Vec<u8>>, StateError> {
-        let Some(store) = self.held.get(&partition).and_then(|held| held.store.as_ref()) else { return Ok(None) };
+        // Nothing known is not the same as nothing there.
+        let Some(store) = self.held.get(&partition).and_then(|held| held.store.as_ref()) else {
+            let table = self.store.tables().get(table).map_or_else(String::new, |name| name.to_string());
+            return Err(StoreError::NotRestored { table, partition }.into());
+        };
         match store.get(table, key) {
             Ok(entry) => Ok(entry.map(|entry| entry.value().to_vec())),
             Err(error) => {

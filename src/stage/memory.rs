@@ -1,6 +1,9 @@
 //! What a stage remembers per key: the state of its agents and of decide, and what an event leaves of it.
 
-use std::sync::Arc;
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    sync::Arc,
+};
 
 use super::{
     decide::Decided,
@@ -34,7 +37,7 @@ pub struct Memory {
 #[derive(Default)]
 pub struct Left {
     /// Table and value, of the event's key.
-    writes: Vec<(usize, Box<[u8]>)>,
+    writes: Vec<(usize, Arc<[u8]>)>,
     pub(super) seen: Vec<Sighting>,
 }
 
@@ -83,7 +86,7 @@ impl Memory {
     }
 
     /// Runs an agent with state (by index in the stage) for an event whose key's previous one it has behind it. `part`
-    /// is what it looked up.
+    /// is what it looked up. Where it panics the state is as before: later events see nothing of the one that is buried.
     pub fn run(
         &mut self,
         (index, agent): (usize, &dyn Agent),
@@ -100,10 +103,17 @@ impl Memory {
             tracing::warn!(partition, table, "a key's state cannot be read and begins anew");
         }
         let mut value = Vec::new();
-        let ran = ordered.run(record, part, state, &mut value);
+        let ran = match catch_unwind(AssertUnwindSafe(|| ordered.run(record, part, state, &mut value))) {
+            Ok(ran) => ran,
+            Err(panic) => {
+                self.keeper.revert(partition, table, key, |bytes| ordered.decode(bytes));
+                resume_unwind(panic)
+            }
+        };
         if ran.changed {
-            self.keeper.wrote(partition, table, key, value.len());
-            left.writes.push((table, value.into()));
+            let value: Arc<[u8]> = value.into();
+            self.keeper.wrote_and_kept(partition, table, key, value.clone());
+            left.writes.push((table, value));
         }
         Ok(ran.part)
     }
@@ -154,5 +164,64 @@ impl Memory {
     /// Why a state could not be had.
     pub fn fault(&mut self) -> Option<StateError> {
         self.keeper.fault()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        agent::{Keyed, KeyedAgent, Ran},
+        event::{Event, Origin, Source, Value},
+        state::fake::Fake,
+    };
+
+    /// Counts events; dies halfway of those that are named so.
+    struct Counter;
+
+    impl Keyed for Counter {
+        type State = i64;
+        fn count(&self, record: &Record, _: Part, state: &mut i64) -> Ran {
+            *state += 1;
+            assert!(&*record.event.name != "kills", "on purpose");
+            Ran { part: Part::ok(Source::State, vec![Value::Int(*state)]), changed: true }
+        }
+        fn recall(&self, _: &Record, _: Part, state: &i64) -> Part {
+            Part::ok(Source::State, vec![Value::Int(*state)])
+        }
+    }
+
+    /// Counts an event of key "a", and gives what it counts to.
+    fn count(memory: &mut Memory, offset: i64, name: &str) -> Option<i64> {
+        let record = Record {
+            event: Event { name: name.into(), ..Event::default() },
+            origin: Origin { events_tag: 7, events_offset: offset, ..Origin::default() },
+            ..Record::default()
+        };
+        let (agent, mut left) = (KeyedAgent(Counter), Left::default());
+        let run = || memory.run((0, &agent), (0, b"a"), &record, Part::default(), &mut left).ok();
+        match catch_unwind(AssertUnwindSafe(run)).ok()??.field(0) {
+            Value::Int(count) => Some(*count),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn memory(disk: &Fake) -> Memory {
+        let mut keeper = Keeper::new(Box::new(disk.clone()), 1, 10_000);
+        keeper.opening(0);
+        Memory::new(keeper, vec![Some(0)], None, 3, Arc::default())
+    }
+
+    #[test]
+    fn an_event_whose_agent_panics_leaves_no_trace_in_the_state() {
+        let disk = Fake::default();
+        let stored = br#"{"at":{"tag":7,"offset":1},"is":10}"#;
+        disk.0.lock().store.insert((0, b"a".to_vec()), stored.to_vec());
+        let mut memory = memory(&disk);
+        assert_eq!(count(&mut memory, 2, "kills"), None);
+        assert_eq!(count(&mut memory, 3, "counts"), Some(11), "from what is stored");
+        assert_eq!(count(&mut memory, 4, "kills"), None);
+        assert_eq!(count(&mut memory, 5, "counts"), Some(12), "from what is written and not committed yet");
+        assert_eq!(count(&mut memory, 4, "counts"), Some(12), "a repeat");
     }
 }

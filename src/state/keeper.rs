@@ -118,7 +118,12 @@ impl<V> Keeper<V> {
         key: &[u8],
         decode: impl FnOnce(Option<&[u8]>) -> V,
     ) -> Option<&mut V> {
-        let recent = self.partitions.get_mut(&partition)?.get_mut(table)?;
+        let Some(recent) = self.partitions.get_mut(&partition).and_then(|tables| tables.get_mut(table)) else {
+            // A defect of ours: going on without it would lose what the event counts.
+            let (table, partition) = (format!("number {table}"), partition);
+            self.fault.get_or_insert(StoreError::NotRestored { table, partition }.into());
+            return None;
+        };
         let durable = &self.durable;
         let warmed = recent.warm(key, || {
             let stored = durable.get(partition, table, key)?;
@@ -138,6 +143,33 @@ impl<V> Keeper<V> {
     pub fn wrote(&mut self, partition: i32, table: usize, key: &[u8], bytes: usize) {
         if let Some(recent) = self.recent(partition, table) {
             recent.wrote(key, bytes);
+        }
+    }
+
+    /// The same, and keeps what was written for [`Keeper::revert`].
+    pub fn wrote_and_kept(&mut self, partition: i32, table: usize, key: &[u8], written: Arc<[u8]>) {
+        if let Some(recent) = self.recent(partition, table) {
+            // It is in memory twice: as it is, and as it was written.
+            recent.wrote(key, 2 * written.len());
+            recent.keep(key, written);
+        }
+    }
+
+    /// The value was changed halfway: it is again what was written last, or what is stored.
+    pub fn revert(&mut self, partition: i32, table: usize, key: &[u8], decode: impl FnOnce(Option<&[u8]>) -> V) {
+        let Some(recent) = self.partitions.get_mut(&partition).and_then(|tables| tables.get_mut(table)) else { return };
+        let last = match recent.written(key) {
+            Some(written) => decode(Some(&written)),
+            None => match self.durable.get(partition, table, key) {
+                Ok(stored) => decode(stored.as_deref()),
+                Err(error) => {
+                    self.fault.get_or_insert(error);
+                    return;
+                }
+            },
+        };
+        if let Some(value) = recent.get_mut(key) {
+            *value = last;
         }
     }
 

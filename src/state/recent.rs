@@ -11,7 +11,7 @@
 //! `n` commits is in the store after commit `n + 2` at the latest: it joins the batch that is being gathered, and at
 //! most one other is being committed before it.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 /// Commits after which what was released before them is in the store.
 const SETTLED_AFTER: u64 = 2;
@@ -20,6 +20,8 @@ const OVERHEAD: usize = 96;
 
 struct Entry<V> {
     value: V,
+    /// The value as it was written last, where that is kept: what it goes back to.
+    written: Option<Arc<[u8]>>,
     /// About the bytes of the value.
     weight: usize,
     /// Writes that have not joined a batch yet.
@@ -64,7 +66,7 @@ impl<V> Recent<V> {
             }
             None => {
                 let (value, weight) = load()?;
-                Entry { value, weight, unreleased: 0, settled_at: 0 }
+                Entry { value, written: None, weight, unreleased: 0, settled_at: 0 }
             }
         };
         self.young_weight += entry.weight + key.len() + OVERHEAD;
@@ -84,6 +86,18 @@ impl<V> Recent<V> {
             entry.weight = weight;
             entry.unreleased += 1;
         }
+    }
+
+    /// Keeps what was written of a key, as what its value is to go back to.
+    pub fn keep(&mut self, key: &[u8], written: Arc<[u8]>) {
+        if let Some(entry) = self.young.get_mut(key) {
+            entry.written = Some(written);
+        }
+    }
+
+    /// What was written of a key last, if it was kept.
+    pub fn written(&self, key: &[u8]) -> Option<Arc<[u8]>> {
+        self.young.get(key).or_else(|| self.old.get(key))?.written.clone()
     }
 
     /// A write of this key has joined the batch that is being gathered.

@@ -22,9 +22,9 @@ impl<S: Stage> Worker<S> {
     /// Starts one event. Gives its key's next one if that may go on now.
     fn start_one(&mut self, partition: i32, flight: Flight, input: Option<&Input<'_>>) -> Option<Flight> {
         let slot = self.slots.get_mut(&partition)?;
-        let ahead = slot.task.before(flight).map_or(u64::MAX, |before| self.stage.behind(&before.work));
+        // Not only the one before: it may have skipped a step, or be a dead letter, while an earlier one still waits.
+        let ahead = slot.task.before(flight).map_or(u64::MAX, |before| before.clear);
         let in_flight = slot.task.get_mut(flight)?;
-        let was_behind = self.stage.behind(&in_flight.work);
         let mut futures = std::mem::take(&mut self.futures);
         let ready = match catch_unwind(AssertUnwindSafe(|| self.stage.start(&mut in_flight.work, ahead, &mut futures)))
         {
@@ -35,11 +35,12 @@ impl<S: Stage> Worker<S> {
                 true
             }
         };
-        let got_ahead = self.stage.behind(&in_flight.work) != was_behind;
+        let clear = self.stage.behind(&in_flight.work) & ahead;
+        let got_ahead = std::mem::replace(&mut in_flight.clear, clear) != clear;
         if ready {
             slot.task.ready(flight);
         }
-        let next = slot.task.after(flight).filter(|_| got_ahead);
+        let next = slot.task.after(flight).filter(|_| got_ahead && !S::SERIAL);
         let epoch = slot.epoch;
         for future in futures.drain(..) {
             let (done, thread) = (self.finished.to.clone(), self.thread.clone());
@@ -70,16 +71,10 @@ impl<S: Stage> Worker<S> {
                 let finish = AssertUnwindSafe(|| stage.finish(&mut in_flight.work, finished));
                 catch_unwind(finish).map_err(|panic| panic_text(&*panic))
             });
-            match outcome {
-                Ok(()) => self.start(done.partition, done.flight, None),
-                Err(panic) => {
-                    bury(&mut self.stage, in_flight, None, Burial::Panicked(panic));
-                    slot.task.ready(done.flight);
-                    if let Some(next) = slot.task.after(done.flight) {
-                        self.start(done.partition, next, None);
-                    }
-                }
+            if let Err(panic) = outcome {
+                bury(&mut self.stage, in_flight, None, Burial::Panicked(panic));
             }
+            self.start(done.partition, done.flight, None);
             self.release(done.partition, None);
         }
         busy

@@ -57,8 +57,8 @@ pub trait Stage: 'static {
     fn inherit(&mut self, _grave: &mut Self::Work, _buried: &mut Self::Work) {}
 
     /// Starts what can start, and again after each [`Stage::finish`] and whenever the key's previous event got ahead.
-    /// `ahead`: [`Stage::behind`] of that event; all ones where there is none under way. Says whether the work is
-    /// ready to leave.
+    /// `ahead`: what [`Stage::behind`] says of all the key's earlier events under way; all ones where there is none.
+    /// Says whether the work is ready to leave.
     fn start(
         &mut self,
         work: &mut Self::Work,
@@ -66,7 +66,8 @@ pub trait Stage: 'static {
         futures: &mut Vec<BoxFuture<'static, Self::Finished>>,
     ) -> bool;
 
-    /// The ordered steps that this event has behind it, one bit each: the key's next event may take them.
+    /// The ordered steps that this event has behind it or does not take, one bit each: the key's next event may take
+    /// those that all before it have behind them.
     fn behind(&self, _work: &Self::Work) -> u64 {
         u64::MAX
     }

@@ -233,6 +233,13 @@ impl<S: Stage> Worker<S> {
         Ok(())
     }
 
+    /// The partition begins anew: what it has gathered lost its ledger with its task, and is not to be written without.
+    fn leave_behind(&mut self, partition: i32) {
+        self.slots.remove(&partition);
+        self.turn.leave(partition);
+        self.gathered.retain_partitions(|of| of != partition);
+    }
+
     /// The next offset lies outside the log: retention deleted what was not read yet, or the log is another one.
     fn log_was_cut(&mut self, partition: i32) -> Result<(), KafkaError> {
         let (Some(consumer), Some(slot)) = (&self.consumer, self.slots.get_mut(&partition)) else { return Ok(()) };
@@ -242,8 +249,7 @@ impl<S: Stage> Worker<S> {
             Ok(bounds) => bounds,
             Err(error) => {
                 tracing::error!(%group, partition, %error, "the log's start cannot be found yet");
-                self.slots.remove(&partition);
-                self.turn.leave(partition);
+                self.leave_behind(partition);
                 self.unread.0.push(partition);
                 self.unread.1 = clock::now() + UNREAD_AGAIN;
                 return Ok(());
@@ -255,8 +261,7 @@ impl<S: Stage> Worker<S> {
                 "the topic ends before the committed offset: it was recreated, or an unclean leader lost records; \
                  starting at its beginning"
             );
-            self.slots.remove(&partition);
-            self.turn.leave(partition);
+            self.leave_behind(partition);
             let assignment = Assignment { partition, offset: start, metadata: Vec::new() };
             self.open(vec![assignment], &BTreeMap::new())?;
             self.tell_stage();

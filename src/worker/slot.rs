@@ -12,6 +12,8 @@ pub(super) struct InFlight<W> {
     pub original: Option<OwnedInput>,
     /// When it was taken in.
     pub since: std::time::Instant,
+    /// The ordered steps that this event and all of its key before it have behind them: what the next one may take.
+    pub clear: u64,
 }
 
 /// A partition of ours.

@@ -141,7 +141,7 @@ impl<S: Stage> Worker<S> {
         };
         Stats::count(&self.stats.taken);
         let Some(slot) = self.slots.get_mut(&input.partition) else { return true };
-        let flight = InFlight { work, original: None, since: self.now };
+        let flight = InFlight { work, original: None, since: self.now, clear: 0 };
         let (flight, first) = slot.task.push(input.offset, key, flight);
         if !S::SERIAL || first {
             self.start(input.partition, flight, Some(input));

@@ -22,6 +22,7 @@ cases! { on_the_development_broker, OnDevelopmentBroker::start() =>
     a_record_that_the_broker_refuses_is_found_out_and_everything_else_comes_out_once
     no_more_events_are_under_way_than_allowed
     an_ordered_step_runs_in_the_keys_order_whatever_its_calls_do
+    an_ordered_step_waits_for_the_keys_earlier_events_whatever_lies_between
     a_serial_stage_has_one_call_a_key_at_a_time
     what_is_held_back_keeps_its_partition_and_no_other
     a_stop_finishes_what_was_taken_in_and_the_next_life_goes_on_there
@@ -111,6 +112,26 @@ fn an_ordered_step_runs_in_the_keys_order_whatever_its_calls_do(cluster: impl Cl
     };
     let (answered, ran) = (watch.answered.lock(), watch.ran.lock());
     assert_ne!(per_key(&answered, "key-0"), per_key(&ran, "key-0"), "calls of one key did overtake each other");
+}
+
+fn an_ordered_step_waits_for_the_keys_earlier_events_whatever_lies_between(cluster: impl Cluster) {
+    let bench = Bench::new(&cluster, &[]);
+    let script = Script::default();
+    let watch = script.watch.clone();
+    // Beside events that take the step: some that skip it, and some that end as dead letters before it.
+    let between = ["ordered", "plain", "ordered", "panic-start", "ordered", "panic-future", "panic-accept"];
+    let records: Vec<_> = (0..700)
+        .map(|number| (format!("key-{}", number % 3), format!("{} {number}", between[number / 3 % between.len()])))
+        .collect();
+    bench.send(&records);
+    let run = bench.run(script, 100);
+    bench.wait_for(700);
+    run.stop();
+    let count = |kinds: &[&str]| {
+        records.iter().filter(|(_, what)| kinds.contains(&what.split(' ').next().expect("a kind"))).count()
+    };
+    assert_order(&watch.ran.lock(), count(&["ordered"]));
+    assert_order(&bench.out(), count(&["ordered", "plain"]));
 }
 
 fn a_serial_stage_has_one_call_a_key_at_a_time(cluster: impl Cluster) {
