@@ -59,12 +59,12 @@ impl Memory {
         let (Some(table), Some(ordered)) = (self.tables[index], agent.ordered()) else { return Ok(part) };
         let decode = |bytes: Option<&[u8]>| ordered.decode(bytes);
         let state = self.keeper.get(partition, table, key, decode).ok_or(Unavailable)?;
-        if std::mem::take(&mut state.is_unreadable) {
-            Stats::count(&self.stats.unreadable_states);
-            tracing::warn!(partition, table, "a key's state cannot be read and begins anew");
-        }
         let mut value = Vec::new();
         let ran = ordered.run(record, part, state, &mut value);
+        if std::mem::take(&mut state.is_unreadable) {
+            Stats::count(&self.stats.unreadable_states);
+            tracing::warn!(partition, table, "a key's state cannot be read, or is too large, and begins anew");
+        }
         if ran.changed {
             self.keeper.wrote(partition, table, key, value.len());
             left.writes.push((table, value.into()));
