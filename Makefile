@@ -12,7 +12,7 @@ demo: ## build, then 20 seconds of sample traffic through a whole pipeline on th
 test: ## every test; on Apache Kafka too where Java and Maven are there
 	@sh .ci/test.sh
 
-load: ## measure latency and throughput on Apache Kafka, about 20 minutes; ARGS holds its arguments (--help, backlog --rounds 5)
+load: ## measure latency and throughput on Apache Kafka, about 20 minutes; ARGS holds its arguments (--help, agents, backlog --rounds 5)
 	@sh .ci/packages.sh default-jre-headless maven
 	cargo bench --quiet --locked --profile loadtest --bench loadtest -- $(ARGS)
 

@@ -7,10 +7,12 @@
 //! - [`paced`]: events at an even pace, open loop; when each became readable. [`tail`] is the reader.
 //! - [`feed`]: the sample traffic as a producer sends it.
 //! - [`backlog`]: a topic that is full already; [`bare`] is the loop that everything is compared with.
+//! - [`agents`]: what an event costs each agent, in this process, without Kafka.
 //! - [`usage`]: CPU and memory of a process. [`figures`]: quantiles, medians, tables.
 //!
 //! Nothing here asserts a time: the figures are for people. What is lost or doubled is counted and shown.
 
+mod agents;
 mod backlog;
 mod bare;
 mod feed;
@@ -73,6 +75,8 @@ enum What {
     Concurrent,
     /// Events per second and CPU per event out of a backlog.
     Backlog,
+    /// CPU per event and state per person of each agent; needs no Kafka.
+    Agents,
     All,
 }
 
@@ -91,6 +95,12 @@ fn main() -> ExitCode {
 fn run(args: &Args) -> Outcome<()> {
     if let Some([bootstrap, input, output]) = args.bare.as_deref() {
         return bare::run(bootstrap, input, output);
+    }
+    if matches!(args.what, What::Agents | What::All) {
+        say(&agents::run()?);
+    }
+    if args.what == What::Agents {
+        return Ok(());
     }
     let shapes = args.only.clone().unwrap_or_else(|| site::Shape::ALL.to_vec());
     let Some(stand) = stand::Stand::start()? else {

@@ -15,9 +15,11 @@ use std::any::Any;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{Agent, Step, Vitals};
-use crate::event::{Part, Place, Record};
+use crate::event::{Outcome, Part, Place, Reason, Record};
 
-/// Most that one key's state may hold, in bytes as written. An agent keeps its own bounds well below.
+/// Most that one key's state may hold, in bytes as written. An agent keeps its own bounds well below. Where one fails to,
+/// the event's part fails and the key begins anew: what was before is changed already, and a key that stood at the bound
+/// would fail for ever.
 pub const MAX_STATE: usize = 64 * 1024;
 
 /// What an agent with state per key decides: a function of record, part and state, without I/O or clocks.
@@ -55,7 +57,7 @@ pub struct Ran {
 /// One key's state in memory, of a type that only its agent knows.
 pub struct Decoded {
     state: Box<dyn Any + Send>,
-    /// What was stored could not be read, and the key begins anew: to be counted and said.
+    /// What was stored could not be read, or has outgrown [`MAX_STATE`], and the key begins anew: to be counted and said.
     pub is_unreadable: bool,
 }
 
@@ -114,9 +116,11 @@ impl<K: Keyed> Agent for KeyedAgent<K> {
 
 impl<K: Keyed> Ordered for KeyedAgent<K> {
     fn decode(&self, bytes: Option<&[u8]>) -> Decoded {
-        let read = bytes.map(serde_json::from_slice::<Kept<K::State>>);
-        let is_unreadable = matches!(read, Some(Err(_)));
-        let kept = read.and_then(Result::ok).unwrap_or(Kept { at: None, is: K::State::default() });
+        // Nothing of ours is longer.
+        let read = |bytes: &[u8]| serde_json::from_slice(bytes).ok().filter(|_| bytes.len() <= MAX_STATE);
+        let read: Option<Option<Kept<K::State>>> = bytes.map(read);
+        let is_unreadable = matches!(read, Some(None));
+        let kept = read.flatten().unwrap_or(Kept { at: None, is: K::State::default() });
         Decoded { state: Box::new(kept), is_unreadable }
     }
 
@@ -130,14 +134,27 @@ impl<K: Keyed> Ordered for KeyedAgent<K> {
             return Ran { part: self.0.recall(record, part, &kept.is), changed: false };
         }
         let ran = self.0.count(record, part, &mut kept.is);
-        if ran.changed {
-            kept.at = Some(place);
-            // Numbers, texts, lists and maps of ours always have a JSON form.
-            let written = serde_json::to_writer(&mut *write, &*kept);
-            debug_assert!(written.is_ok());
+        if !ran.changed {
+            return ran;
         }
-        ran
+        kept.at = Some(place);
+        let before = write.len();
+        encode(kept, write);
+        if write.len() - before <= MAX_STATE {
+            return ran;
+        }
+        kept.is = K::State::default();
+        write.truncate(before);
+        encode(kept, write);
+        state.is_unreadable = true;
+        Ran { part: Part::without(Outcome::Failed, Reason::BadResponse), changed: true }
     }
+}
+
+fn encode<S: Serialize>(kept: &Kept<S>, write: &mut Vec<u8>) {
+    // Numbers, texts, lists and maps of ours always have a JSON form.
+    let written = serde_json::to_writer(write, kept);
+    debug_assert!(written.is_ok());
 }
 
 #[cfg(test)]
@@ -197,5 +214,50 @@ mod tests {
         let mut state = KeyedAgent(Counter).decode(Some(b"\0\0"));
         assert!(state.is_unreadable);
         assert_eq!(run(&mut state, &at(7, 5)).0, 1);
+    }
+
+    /// Keeps every event's name.
+    struct Hoarder;
+
+    impl Keyed for Hoarder {
+        type State = Vec<String>;
+        fn count(&self, record: &Record, _: Part, state: &mut Vec<String>) -> Ran {
+            state.push(record.event.name.to_string());
+            Ran { part: Part::ok(Source::State, vec![Value::Int(state.len() as i64)]), changed: true }
+        }
+        fn recall(&self, _: &Record, _: Part, state: &Vec<String>) -> Part {
+            Part::ok(Source::State, vec![Value::Int(state.len() as i64)])
+        }
+    }
+
+    #[test]
+    fn a_state_that_outgrows_its_bound_fails_the_part_and_begins_anew() {
+        let (agent, mut state) = (KeyedAgent(Hoarder), Decoded::nothing());
+        let does = |state: &mut Decoded, offset, bytes: usize| {
+            let mut record = at(7, offset);
+            record.event.name = "x".repeat(bytes).into();
+            let mut written = b"kept".to_vec();
+            let ran = agent.run(&record, Part::default(), state, &mut written);
+            (ran.part, String::from_utf8(written).unwrap())
+        };
+        assert_eq!(does(&mut state, 1, MAX_STATE / 2).0.field(0), &Value::Int(1));
+        assert!(!state.is_unreadable);
+        let (part, written) = does(&mut state, 2, MAX_STATE / 2);
+        assert_eq!((part.provenance.outcome, part.fields.len()), (Outcome::Failed, 0));
+        assert_eq!(
+            written, r#"kept{"at":{"tag":7,"offset":2},"is":[]}"#,
+            "what stands in the changelog is small again"
+        );
+        assert!(std::mem::take(&mut state.is_unreadable), "and it is counted");
+        assert_eq!(does(&mut state, 3, 1).0.field(0), &Value::Int(1));
+        let (part, written) = does(&mut state, 4, 10 * MAX_STATE);
+        assert!(part.provenance.outcome == Outcome::Failed && written.len() < 100, "one event's worth");
+    }
+
+    #[test]
+    fn what_somebody_else_wrote_too_large_begins_anew() {
+        let foreign = format!(r#"{{"at":null,"is":{}1}}"#, " ".repeat(MAX_STATE));
+        assert!(KeyedAgent(Counter).decode(Some(foreign.as_bytes())).is_unreadable);
+        assert!(!KeyedAgent(Counter).decode(Some(br#"{"at":null,"is":1}"#)).is_unreadable);
     }
 }

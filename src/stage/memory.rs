@@ -98,10 +98,6 @@ impl Memory {
         let (Some(table), Some(ordered)) = (self.tables[index], agent.ordered()) else { return Ok(part) };
         let decode = |bytes: Option<&[u8]>| ordered.decode(bytes);
         let state = self.keeper.get(partition, table, key, decode).ok_or(Unavailable)?;
-        if std::mem::take(&mut state.is_unreadable) {
-            Stats::count(&self.stats.unreadable_states);
-            tracing::warn!(partition, table, "a key's state cannot be read and begins anew");
-        }
         let mut value = Vec::new();
         let ran = match catch_unwind(AssertUnwindSafe(|| ordered.run(record, part, state, &mut value))) {
             Ok(ran) => ran,
@@ -110,6 +106,10 @@ impl Memory {
                 resume_unwind(panic)
             }
         };
+        if std::mem::take(&mut state.is_unreadable) {
+            Stats::count(&self.stats.unreadable_states);
+            tracing::warn!(partition, table, "a key's state cannot be read, or is too large, and begins anew");
+        }
         if ran.changed {
             let value: Arc<[u8]> = value.into();
             self.keeper.wrote_and_kept(partition, table, key, value.clone());

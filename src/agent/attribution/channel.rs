@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 /// How somebody came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Channel {
+pub(in crate::agent) enum Channel {
     /// Advertising, of whatever kind.
     Paid,
     /// A search engine's own results.
@@ -56,7 +56,7 @@ impl Channel {
 
 /// A click id: what an advertising network adds to the link of each click.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct ClickKind {
+pub(in crate::agent) struct ClickKind {
     /// The parameter, as the network writes it.
     pub name: &'static str,
     /// Who adds it: stands in for a source where there is none.
@@ -70,7 +70,7 @@ const fn click(name: &'static str, network: &'static str, channel: Channel) -> C
 }
 
 /// Every click id that is read. Of several in one URL the first of this list counts.
-pub(super) static CLICK_IDS: [ClickKind; 12] = [
+pub(in crate::agent) static CLICK_IDS: [ClickKind; 12] = [
     click("gclid", "google", Channel::Paid),
     // Google's ids for clicks in apps, which name no person.
     click("wbraid", "google", Channel::Paid),

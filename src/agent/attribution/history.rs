@@ -1,7 +1,8 @@
 //! A person's touches, in event time, bounded: the state of an attribution agent.
 //!
 //! Kept are the first touch and the newest, up to [`MAX_TOUCHES`] together and [`MAX_WEIGHT`] bytes. Those between that
-//! no longer fit are counted by label, so that first, last and position-based stay right and linear stays honest.
+//! no longer fit are counted by label, so that first, last and position-based stay right and linear stays honest. Their
+//! own times are not kept: they leave the window in proportion, so that `touches` is about right for the very busy.
 
 use serde::{Deserialize, Serialize};
 
@@ -13,6 +14,8 @@ pub(super) const MAX_TOUCHES: usize = 50;
 pub(super) const MAX_WEIGHT: usize = 16 * 1024;
 /// Labels that are told apart among those only counted; the rest is counted together.
 const MAX_LABELS: usize = 20;
+/// Steps per window in which those only counted expire.
+const STEPS: i64 = 8;
 
 /// One person's touches.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -28,6 +31,9 @@ pub struct History {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub(super) struct Beyond {
     pub count: u64,
+    /// Time from which they are spread up to `until`, as far as is known: of the oldest that counts.
+    #[serde(default)]
+    pub since: i64,
     /// Time of the newest of them, milliseconds since 1970 UTC.
     pub until: i64,
     /// How many of each label, the first [`MAX_LABELS`].
@@ -51,7 +57,11 @@ impl View<'_> {
 
 impl Beyond {
     fn add(&mut self, touch: &Touch) {
+        if self.count == 0 {
+            (self.since, self.until) = (touch.at, touch.at);
+        }
         self.count += 1;
+        self.since = self.since.min(touch.at);
         self.until = self.until.max(touch.at);
         let label = touch.label().text();
         if let Some((_, count)) = self.by_label.iter_mut().find(|(known, _)| *known == label) {
@@ -59,6 +69,29 @@ impl Beyond {
         } else if self.by_label.len() < MAX_LABELS {
             self.by_label.push((label, 1));
         }
+    }
+
+    /// Leaves what is newer than `oldest`. When each of them was is not kept, so they are taken as spread evenly; in steps
+    /// of a part of the window, lest rounding take more than time does. Says whether any is left.
+    fn expire(&mut self, oldest: i64, window_ms: i64) -> bool {
+        if self.until <= oldest {
+            return false;
+        }
+        if oldest.saturating_sub(self.since) >= (window_ms / STEPS).max(1) {
+            let share = self.until.abs_diff(oldest) as f64 / self.until.abs_diff(self.since) as f64;
+            let left = |count: u64| (count as f64 * share).round() as u64;
+            // Rounded as sums, so that many labels with a few touches each lose what they should together.
+            let mut sum = 0;
+            for (_, count) in &mut self.by_label {
+                let before = left(sum);
+                sum += *count;
+                *count = left(sum) - before;
+            }
+            self.by_label.retain(|(_, count)| *count > 0);
+            self.count = left(self.count);
+            self.since = oldest;
+        }
+        self.count > 0
     }
 }
 
@@ -80,7 +113,7 @@ impl History {
         if changed {
             self.drop_overruled(window_ms);
             self.touches.retain(|touch| touch.at > oldest || touch.at == newest);
-            self.beyond.take_if(|beyond| beyond.until <= oldest);
+            self.beyond.take_if(|beyond| !beyond.expire(oldest, window_ms));
             self.drop_surplus();
         }
         changed

@@ -37,9 +37,11 @@ mod word;
 
 use std::{fmt::Write as _, sync::Arc};
 
+#[cfg(test)]
+pub(super) use channel::CLICK_IDS;
 use credit::{Credits, share};
 use history::{History, View};
-use params::Params;
+pub(super) use params::Params;
 use referrers::Referrers;
 use touch::{Found, Touch};
 use word::Word;

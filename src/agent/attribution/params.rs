@@ -20,7 +20,7 @@ pub(super) const MAX_CLICK_ID: usize = 512;
 
 /// What marks a link.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub(super) struct Params {
+pub(in crate::agent) struct Params {
     pub source: Option<Word>,
     pub medium: Option<Word>,
     pub campaign: Option<Word>,

@@ -11,7 +11,7 @@ pub(super) const MAX_WORD: usize = 200;
 
 /// A text of a touch.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Word(Arc<str>);
+pub(in crate::agent) struct Word(Arc<str>);
 
 impl Word {
     /// The text without control characters and blanks around it, at most [`MAX_WORD`] bytes; `None` if nothing is left.

@@ -2,26 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::event::Event;
+use crate::{agent::attribution::Params, event::Event};
 
-/// Click ids in use; as parameters of a URL their case counts.
-const CLICK_IDS: [&str; 12] = [
-    "gclid",
-    "wbraid",
-    "gbraid",
-    "dclid",
-    "msclkid",
-    "fbclid",
-    "ttclid",
-    "twclid",
-    "li_fat_id",
-    "ScCid",
-    "epik",
-    "rdt_cid",
-];
-
-/// What tells one campaign from another: UTM source, medium, name and id, the context's `campaign` first, then the
-/// URL's; and click ids of the URL. Term and content are variants of one campaign.
+/// What tells one campaign from another: UTM source, medium, name and id, and click ids, read as attribution reads them.
+/// Term and content are variants of one campaign.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(super) struct Campaign {
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -33,27 +17,10 @@ pub(super) struct Campaign {
 impl Campaign {
     /// The campaign that an event names, if it names one.
     pub fn of(event: &Event) -> Self {
-        let map = |names: &[&str]| names.iter().find_map(|name| text_hash(event.campaign.get(*name)?));
-        let mut utm = [map(&["source"]), map(&["medium"]), map(&["name", "campaign"]), map(&["id"])];
-        let is_in_map = utm != [None; 4];
-        let mut click = None;
-        for (name, value) in query(event.url.as_deref()) {
-            let place = match &*name {
-                "utm_source" => 0,
-                "utm_medium" => 1,
-                "utm_campaign" => 2,
-                "utm_id" => 3,
-                name => {
-                    if CLICK_IDS.contains(&name) && !value.is_empty() {
-                        click.get_or_insert_with(|| fnv1a(value.bytes(), fnv1a(name.bytes(), FNV_OFFSET)));
-                    }
-                    continue;
-                }
-            };
-            if !is_in_map {
-                utm[place] = text_hash(&value);
-            }
-        }
+        let params = Params::read(event.url.as_deref(), &event.campaign);
+        let utm = [&params.source, &params.medium, &params.campaign, &params.id];
+        let utm = utm.map(|word| text_hash(word.as_deref()?));
+        let click = params.click.map(|(kind, id)| fnv1a(id.bytes(), fnv1a(kind.name.bytes(), FNV_OFFSET)));
         let all = || fnv1a(utm.iter().flat_map(|hash| hash.unwrap_or_default().to_be_bytes()), FNV_OFFSET);
         Campaign { utm: (utm != [None; 4]).then(all), click }
     }
@@ -78,12 +45,6 @@ impl Campaign {
     }
 }
 
-/// The parameters of a URL, decoded.
-fn query(url: Option<&str>) -> url::form_urlencoded::Parse<'_> {
-    let query = url.and_then(|url| url.split_once('?')).map_or("", |(_, rest)| rest.split('#').next().unwrap_or(rest));
-    url::form_urlencoded::parse(query.as_bytes())
-}
-
 /// Of a text whose case does not count; `None` is an empty one.
 fn text_hash(text: &str) -> Option<u64> {
     let lower = text.chars().flat_map(char::to_lowercase).flat_map(|char| u32::from(char).to_be_bytes());
@@ -102,6 +63,7 @@ fn fnv1a(bytes: impl Iterator<Item = u8>, from: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::agent::attribution::CLICK_IDS;
 
     fn of(url: &str, campaign: &[(&str, &str)]) -> Campaign {
         let campaign = campaign.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
@@ -120,12 +82,27 @@ mod tests {
 
     #[test]
     fn every_click_id_counts_and_its_case_too() {
-        for name in CLICK_IDS {
+        for name in CLICK_IDS.iter().map(|kind| kind.name) {
             let one = of(&format!("https://acme.example/?{name}=AbC"), &[]);
             assert!(one.click.is_some(), "{name}");
             assert_ne!(one, of(&format!("https://acme.example/?{name}=abc"), &[]));
         }
         assert_eq!(of("https://acme.example/?gclid=", &[]), Campaign::default());
+    }
+
+    #[test]
+    fn what_attribution_calls_a_campaign_is_one_here() {
+        let plain = of("https://a.example/?utm_source=x&gclid=G", &[]);
+        for url in [
+            "https://a.example/#utm_source=x&gclid=G",
+            "https://a.example/#/p?UTM_Source=X&GCLID=G",
+            "https://a.example/?utm_source=x&utm_source=y&gclid=&gclid=G",
+            "https://a.example/?utm_source=x&amp;gclid=G",
+            "https://a.example/?utm_source=+x+&gclid=G&fbclid=F",
+        ] {
+            assert_eq!(of(url, &[]), plain, "{url}");
+        }
+        assert_eq!(of("https://a.example/?utm_source=x&gclid=G", &[("source", "y")]), plain, "the URL's goes first");
     }
 
     #[test]

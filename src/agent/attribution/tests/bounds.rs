@@ -51,6 +51,23 @@ fn linear_stays_honest_beyond_the_bound() {
 }
 
 #[test]
+fn touches_that_are_only_counted_leave_the_window_too() {
+    let mut person = Person::new(AttributionModel::Linear);
+    let mut part = Part::default();
+    // A hundred touches in every thirty days, for three years; one source in the first of them, another since.
+    for number in 0..3_650_i64 {
+        let source = if number < 1_200 { "old".to_owned() } else { format!("new{}", number % 4) };
+        let url = format!("https://acme.example/?utm_source={source}&utm_medium=cpc&gclid={number}");
+        part = person.visit(number * 30 * DAY / 100, &url, "").part;
+    }
+    let touches: u64 = field(&part, "touches").parse().unwrap();
+    assert!((90..=115).contains(&touches), "{touches}");
+    let credit = field(&part, "credit");
+    assert!(!credit.contains("old"), "{credit}");
+    assert!((share_sum(&part) - 1.0).abs() < 0.001, "{credit}");
+}
+
+#[test]
 fn more_labels_than_a_list_names_are_one_entry() {
     let mut person = Person::new(AttributionModel::Linear);
     let mut part = Part::default();
