@@ -105,7 +105,10 @@ impl History {
         if touch.at <= oldest && touch.at < newest {
             return false;
         }
-        let known = self.touches.iter().position(|known| known.is_same_visit(&touch));
+        // Of the same click, but before the window: whoever comes back by an old link comes anew, whether or not other
+        // touches have pushed the old one out meanwhile.
+        let again = |known: &Touch| known.at > touch.at.saturating_sub(window_ms) && known.is_same_visit(&touch);
+        let known = self.touches.iter().position(again);
         let changed = match known {
             Some(index) => self.tell_again(index, touch),
             None => self.insert(touch, window_ms),

@@ -9,8 +9,9 @@
 //! such as `session.page_views >= 5`, true for every event of a visit, is worth its number and not a hundred times it;
 //! and any order of the same events ends in the same score. With `each: true` every event for which it is true adds,
 //! and n is the sum of what is left of them; `at_most` bounds it. A late event adds what is left of it by the time of
-//! the latest. Terms are rounded to hundredths before they are added, so the reasons add up to the value; floor and cap
-//! bound what is shown, never what is kept.
+//! the latest. Terms are rounded before they are added, so the reasons add up to the value: to hundredths, or finer where
+//! rules add less than one (to two digits more than the least of them has before its first). Floor and cap bound what
+//! is shown, never what is kept.
 
 use std::{
     collections::BTreeMap,
@@ -87,6 +88,8 @@ impl Score {
 pub(in crate::agent) struct Decaying {
     rules: Vec<Rule>,
     half_life_ms: f64,
+    /// Terms are rounded to one part of so many.
+    parts: f64,
     shown: Shown,
     unknown: AtomicU64,
 }
@@ -107,8 +110,10 @@ impl Decaying {
                 reason: super::reason(rule),
             });
         }
+        let parts = parts(rules.iter().map(|rule| rule.add));
         Decaying {
             rules,
+            parts,
             half_life_ms: (half_life.as_secs_f64() * 1000.0).max(1.0),
             shown: Shown::new(spec, score),
             unknown: AtomicU64::new(0),
@@ -155,7 +160,7 @@ impl Decaying {
             let Some(kept) = score.0.get(&rule.id) else { continue };
             let age_ms = now.saturating_sub(kept.at);
             let times = self.left(kept.millionths, age_ms);
-            let term = if times == ONE { rule.add } else { hundredths(rule.add * times as f64 / ONE as f64) };
+            let term = if times == ONE { rule.add } else { rounded(rule.add * times as f64 / ONE as f64, self.parts) };
             if term == 0.0 {
                 continue;
             }
@@ -163,7 +168,7 @@ impl Decaying {
             reasons.push(|| match (rule.each, age_ms) {
                 _ if times == ONE => rule.reason.clone(),
                 (true, _) => {
-                    let times = hundredths(times as f64 / ONE as f64);
+                    let times = rounded(times as f64 / ONE as f64, 100.0);
                     Value::text(format!("{term:+} {} ({times} × {:+})", rule.when.source(), rule.add))
                 }
                 (false, _) => {
@@ -175,9 +180,15 @@ impl Decaying {
     }
 }
 
-/// To two decimals.
-fn hundredths(value: f64) -> f64 {
-    (value * 100.0).round() / 100.0
+fn rounded(value: f64, parts: f64) -> f64 {
+    (value * parts).round() / parts
+}
+
+/// How fine terms of rules that add so much are: hundredths, and two digits more than the least of them needs, up to
+/// what a value has ([`Shown::part`]). A score from 0 to 1 fades as smoothly as one from 0 to 100.
+fn parts(adds: impl Iterator<Item = f64>) -> f64 {
+    let least = adds.map(f64::abs).filter(|add| *add > 0.0).fold(1.0, f64::min);
+    10f64.powi((2 + (-least.log10()).ceil() as i32).clamp(2, 6))
 }
 
 /// Of the condition, and how many rules before it have the same.

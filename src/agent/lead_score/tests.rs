@@ -144,6 +144,20 @@ fn a_rule_counts_once_in_full_and_fades_by_half() {
 }
 
 #[test]
+fn a_small_number_fades_as_smoothly_as_a_large_one() {
+    for (add, half, third) in [(40.0, 20.0, 15.87), (0.4, 0.2, 0.159), (0.04, 0.02, 0.0159), (0.005, 0.0025, 0.00198)] {
+        let agent = decaying(vec![named(add, "visit")], None, None);
+        let mut person = Person::of(&agent);
+        person.does("visit", 0);
+        assert_eq!(person.does("nothing", DAY_MS).1, half, "{add}");
+        // Four thirds of a day: 2^(-4/3) = 0.396850.
+        let (reasons, value) = person.does("nothing", DAY_MS / 3 * 4);
+        assert_eq!(value, third, "{add}");
+        assert_eq!(reasons, [format!("+{third} event.name == \"visit\" (of +{add}, 1d ago)")]);
+    }
+}
+
+#[test]
 fn each_adds_every_time_up_to_its_most() {
     let download = ScoreRule { each: true, at_most: Some(12.0), ..named(5.0, "download") };
     let agent = decaying(vec![download], None, None);

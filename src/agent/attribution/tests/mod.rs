@@ -194,6 +194,20 @@ fn a_touch_outside_the_window_no_longer_counts() {
 }
 
 #[test]
+fn an_old_link_after_the_window_is_a_touch_again() {
+    for between in [false, true] {
+        let mut person = Person::new(AttributionModel::Last);
+        person.visit(0, PAID, "");
+        if between {
+            person.visit(35 * DAY, MAIL, "");
+        }
+        let back = person.visit(40 * DAY, PAID, "");
+        assert!(back.changed, "with another touch between: {between}");
+        assert_eq!(all(&back.part, &["campaign", "last_touch_at"]), format!("Spring {}", 40 * DAY));
+    }
+}
+
+#[test]
 fn a_late_event_finds_its_place_and_sees_what_was_before_it() {
     let mut person = Person::new(AttributionModel::First);
     person.visit(2 * DAY, MAIL, "");
