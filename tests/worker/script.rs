@@ -48,6 +48,8 @@ pub enum Work {
         what: String,
         key: String,
         called: bool,
+        /// Its call has come back.
+        back: bool,
         /// The ordered step has run.
         ran: bool,
     },
@@ -85,7 +87,10 @@ impl Stage for Script {
         if what.starts_with("hold") && !self.watch.lifted.load(Acquire) {
             return Accept::Hold(Hold::Schema(1));
         }
-        Accept::Work { key: hash_key(key.as_bytes()), work: Work::Event { what, key, called: false, ran: false } }
+        Accept::Work {
+            key: hash_key(key.as_bytes()),
+            work: Work::Event { what, key, called: false, back: false, ran: false },
+        }
     }
 
     fn bury(&mut self, input: &Input<'_>, why: Burial) -> Work {
@@ -100,7 +105,7 @@ impl Stage for Script {
     }
 
     fn start(&mut self, work: &mut Work, ahead: u64, futures: &mut Vec<BoxFuture<'static, String>>) -> bool {
-        let Work::Event { what, key, called, ran } = work else { return true };
+        let Work::Event { what, key, called, back, ran } = work else { return true };
         self.panic_in(what, "panic-start");
         if what.starts_with("ordered") {
             let answered = (key.clone(), what.clone());
@@ -121,8 +126,9 @@ impl Stage for Script {
             return *ran;
         }
         let needs_call = ["slow", "panic-future", "panic-finish"].iter().any(|kind| what.starts_with(kind));
+        // It may be asked again while its call is under way.
         if !needs_call || std::mem::replace(called, true) {
-            return true;
+            return !needs_call || *back;
         }
         let (what, key, watch) = (what.clone(), key.clone(), self.watch.clone());
         futures.push(Box::pin(async move {
@@ -140,8 +146,11 @@ impl Stage for Script {
         false
     }
 
-    fn finish(&mut self, _: &mut Work, finished: String) {
+    fn finish(&mut self, work: &mut Work, finished: String) {
         self.panic_in(&finished, "panic-finish");
+        if let Work::Event { back, .. } = work {
+            *back = true;
+        }
     }
 
     fn release(&mut self, input: &Input<'_>, work: &mut Work, outputs: &mut Outputs) -> Result<(), Burial> {
