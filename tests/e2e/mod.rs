@@ -8,5 +8,6 @@ mod placements;
 mod refusals;
 mod site;
 mod state;
+mod trouble;
 
 pub use site::{OnDevelopmentBroker, apache_kafka};

@@ -226,13 +226,28 @@ impl Site {
 
     /// The same with these variables.
     pub fn run_with(&self, variables: &[(&str, &str)], pod: &str, more: &[&str]) -> Headwater {
+        self.start(variables, pod, more, |args, env| Headwater::spawn(args, env))
+    }
+
+    /// The same, where no file may grow beyond so many bytes.
+    pub fn run_cramped(&self, pod: &str, most_bytes: u64) -> Headwater {
+        self.start(&[], pod, &[], |args, env| Headwater::spawn_cramped(args, env, most_bytes))
+    }
+
+    fn start(
+        &self,
+        variables: &[(&str, &str)],
+        pod: &str,
+        more: &[&str],
+        spawn: impl FnOnce(&[&str], &[(&str, &str)]) -> Headwater,
+    ) -> Headwater {
         let file = self.file.display().to_string();
         let args: Vec<&str> = ["run", &file].into_iter().chain(more.iter().copied()).collect();
         let env = self.env();
         let mut env = borrowed(&env);
         env.push(("HEADWATER_POD", pod));
         env.extend(variables);
-        Headwater::spawn(&args, &env)
+        spawn(&args, &env)
     }
 
     /// So many events of sample traffic, as a producer would send them: keyed by person, hence in order per person.

@@ -33,7 +33,7 @@ cases! { on_apache_kafka, apache_kafka() =>
 }
 
 /// Triggers of old events are not to expire here.
-const KEPT: (&str, &str) = ("    expires: 2h ", "    expires: 300d ");
+pub const KEPT: (&str, &str) = ("    expires: 2h ", "    expires: 300d ");
 /// Between two events of the stream.
 const STEP_MS: i64 = 20_000;
 
@@ -69,7 +69,7 @@ pub fn remembered(site: &Site) -> BTreeMap<String, BTreeMap<String, Json>> {
 }
 
 /// The first difference between two memories, in words.
-fn assert_same_memory(
+pub fn assert_same_memory(
     one: &BTreeMap<String, BTreeMap<String, Json>>,
     other: &BTreeMap<String, BTreeMap<String, Json>>,
 ) {
@@ -91,13 +91,13 @@ fn trigger_ids(site: &Site) -> Vec<String> {
     site.verifier().values("triggers").iter().map(|(_, trigger)| text(at(trigger, "id")).expect("an id")).collect()
 }
 
-fn stop(run: Headwater) {
+pub fn stop(run: Headwater) {
     run.sigterm();
     let status = run.wait(Duration::from_secs(30));
     assert!(status.success(), "{status}\n{}", run.stderr());
 }
 
-fn wait_for_ids(site: &Site, run: &Headwater, count: usize) {
+pub fn wait_for_ids(site: &Site, run: &Headwater, count: usize) {
     wait_until(
         LIMIT,
         || !run.is_running() || event_ids(site).len() >= count,

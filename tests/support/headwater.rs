@@ -23,9 +23,31 @@ pub struct Headwater {
 impl Headwater {
     /// Starts `headwater <args>` in the repository's folder with these variables and no other `HEADWATER_…`.
     pub fn spawn<A: AsRef<OsStr>>(args: &[A], env: &[(&str, &str)]) -> Headwater {
+        Headwater::started(command(args, env), args)
+    }
+
+    /// The same with no file longer than so many bytes: what a full disk looks like to one process.
+    pub fn spawn_cramped<A: AsRef<OsStr>>(args: &[A], env: &[(&str, &str)], most_bytes: u64) -> Headwater {
+        // Blocks of 1,024 bytes in bash, of 512 in other shells.
+        let mut shell = Command::new("bash");
+        let script = format!("trap '' XFSZ; ulimit -f {}; exec \"$@\"", most_bytes / 1024);
+        let plain = command(args, env);
+        shell.args(["-c", &script, "cramped"]).arg(plain.get_program()).args(plain.get_args());
+        shell.current_dir(env!("CARGO_MANIFEST_DIR"));
+        for (name, value) in plain.get_envs() {
+            match value {
+                Some(value) => shell.env(name, value),
+                None => shell.env_remove(name),
+            };
+        }
+        Headwater::started(shell, args)
+    }
+
+    fn started<A: AsRef<OsStr>>(command: Command, args: &[A]) -> Headwater {
+        let mut command = command;
         let files = TempDir::with_prefix("headwater-run-").expect("a temporary folder");
         let file = |name: &str| File::create(files.path().join(name)).expect("an output file");
-        let child = command(args, env)
+        let child = command
             .stdin(Stdio::null())
             .stdout(file("stdout"))
             .stderr(file("stderr"))

@@ -71,6 +71,14 @@ pub fn create_with(bootstrap: &str, topics: &[(&str, i32)], settings: &[(&str, &
     }
 }
 
+/// Deletes a topic and waits until the broker no longer tells of it.
+pub fn delete(bootstrap: &str, topic: &str) {
+    let admin: AdminClient<DefaultClientContext> = client(bootstrap).create().expect("an admin client");
+    let deleted = futures::executor::block_on(admin.delete_topics(&[topic], &AdminOptions::new())).expect("an answer");
+    deleted.into_iter().for_each(|result| drop(result.expect("the topic is deleted")));
+    wait_until(ANSWER, || !names(bootstrap).contains(&topic.to_owned()), || format!("{topic} is still there"));
+}
+
 /// Sends records, each `(partition, key, value)`, and waits until all are acknowledged.
 pub fn fill<'a>(bootstrap: &str, topic: &str, records: impl IntoIterator<Item = (i32, &'a str, Vec<u8>)>) {
     fill_with_headers(
