@@ -88,6 +88,10 @@ impl Beyond {
                 *count = left(sum) - before;
             }
             self.by_label.retain(|(_, count)| *count > 0);
+            if !self.by_label.is_empty() {
+                // What rounding takes falls on the later ones: next time on others.
+                self.by_label.rotate_left(1);
+            }
             self.count = left(self.count);
             self.since = oldest;
         }

@@ -143,7 +143,7 @@ fn the_worst_state_stays_within_its_bound() {
     let mut most = 0;
     for offset in 0..200i64 {
         // Each event is another campaign's, and its URL the worst that can be kept: every character escaped.
-        let url = format!("{}?gclid={offset}{}", "\"\\".repeat(1_000), "é\u{7f}\0".repeat(300));
+        let url = format!("{}?gclid={offset}&{}", "\"\\".repeat(1_000), "é\u{7f}\0".repeat(300));
         let (_, written) = run(&agent, &mut state, &record(offset, HOUR + offset, &url));
         most = most.max(written.len());
         assert!(agent.decode(Some(&written)).is_unreadable.eq(&false));
