@@ -139,10 +139,11 @@ fn a_group_that_is_reset_counts_nothing_twice_and_fires_nothing_twice(cluster: i
     triggers.sort();
     assert!(!triggers.is_empty());
     let mut expected = 1_000;
-    for (group, topic) in [
-        (format!("{}.events", site.name), format!("{}.events", site.name)),
-        (format!("{}.sentiment", site.name), format!("{}.sentiment", site.name)),
-        (format!("{}.intake", site.name), site.raw.clone()),
+    // What is reset first is written into the later topics once more, hence twice over by the second.
+    for (group, topic, again) in [
+        (format!("{}.events", site.name), format!("{}.events", site.name), 1_000),
+        (format!("{}.sentiment", site.name), format!("{}.sentiment", site.name), 2_000),
+        (format!("{}.intake", site.name), site.raw.clone(), 1_000),
     ] {
         let reset = ["--reset-offsets", "--group", &group, "--topic", &topic, "--to-earliest", "--execute"];
         let done =
@@ -150,7 +151,7 @@ fn a_group_that_is_reset_counts_nothing_twice_and_fires_nothing_twice(cluster: i
                 .expect("the tool");
         assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
         let run = site.run("pod-0", &[]);
-        expected += 1_000;
+        expected += again;
         wait_for_ids(&site, &run, expected);
         stop(run);
         assert_same_memory(&memory, &remembered(&site));
@@ -159,7 +160,7 @@ fn a_group_that_is_reset_counts_nothing_twice_and_fires_nothing_twice(cluster: i
         assert_eq!(triggers, after, "{group} was reset");
     }
     let ids = event_ids(&site);
-    assert_eq!((ids.len(), ids.iter().collect::<BTreeSet<_>>().len()), (4_000, 1_000), "the same events again");
+    assert_eq!((ids.len(), ids.iter().collect::<BTreeSet<_>>().len()), (expected, 1_000), "the same events again");
 }
 
 fn a_volume_that_is_lost_is_rebuilt_from_the_changelogs(cluster: impl Cluster) {
