@@ -62,9 +62,13 @@ pub struct Decoded {
 }
 
 impl Decoded {
-    /// State of whatever type.
-    pub fn of<S: Send + 'static>(state: S) -> Self {
-        Decoded { state: Box::new(state), is_unreadable: false }
+    /// One key's state from what is stored; `None` was never seen. What cannot be read, or is longer than anything of
+    /// ours, begins anew.
+    pub fn read<S: DeserializeOwned + Default + Send + 'static>(bytes: Option<&[u8]>) -> Self {
+        let read = |bytes: &[u8]| serde_json::from_slice(bytes).ok().filter(|_| bytes.len() <= MAX_STATE);
+        let read: Option<Option<S>> = bytes.map(read);
+        let is_unreadable = matches!(read, Some(None));
+        Decoded { state: Box::new(read.flatten().unwrap_or_default()), is_unreadable }
     }
 
     /// The state, where it is of that type.
@@ -88,7 +92,7 @@ pub trait Ordered: Send + Sync {
 }
 
 /// State under the place of the last event that it counts.
-#[derive(Serialize, Deserialize)]
+#[derive(Default, Serialize, Deserialize)]
 struct Kept<S> {
     /// `None` before the first.
     #[serde(default)]
@@ -116,12 +120,7 @@ impl<K: Keyed> Agent for KeyedAgent<K> {
 
 impl<K: Keyed> Ordered for KeyedAgent<K> {
     fn decode(&self, bytes: Option<&[u8]>) -> Decoded {
-        // Nothing of ours is longer.
-        let read = |bytes: &[u8]| serde_json::from_slice(bytes).ok().filter(|_| bytes.len() <= MAX_STATE);
-        let read: Option<Option<Kept<K::State>>> = bytes.map(read);
-        let is_unreadable = matches!(read, Some(None));
-        let kept = read.flatten().unwrap_or(Kept { at: None, is: K::State::default() });
-        Decoded { state: Box::new(kept), is_unreadable }
+        Decoded::read::<Kept<K::State>>(bytes)
     }
 
     fn run(&self, record: &Record, part: Part, state: &mut Decoded, write: &mut Vec<u8>) -> Ran {

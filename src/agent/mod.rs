@@ -74,9 +74,9 @@ pub struct Vitals {
 /// Why the agents of a topology cannot be started.
 #[derive(Debug, thiserror::Error)]
 pub enum AgentError {
-    /// Remove the agent, or wait for a version that has its type.
-    #[error("HW505 agent \"{agent}\": type {kind} is not in this version")]
-    Later { agent: Arc<str>, kind: Arc<str> },
+    /// Bind it: `services.<name>`, or `service: <name>`.
+    #[error("HW505 agent \"{agent}\": a function that is bound to no service")]
+    Unbound { agent: Arc<str> },
     /// Put a database in MaxMind's format there (`GEOIP_DB`), readable for this user.
     #[error("agent \"{agent}\": database {}: {message}", .path.display())]
     Database { agent: Arc<str>, path: PathBuf, message: String },
@@ -119,9 +119,7 @@ pub fn build(topology: &Topology, services: &Arc<Services>) -> Result<Vec<Arc<dy
                 Box::new(KeyedAgent(attribution::Attribution::new(spec, own, campaigns)?))
             }
             AgentKind::LocalLlm(llm) => Box::new(sentiment::Sentiment::new(spec, llm, &mut models)?),
-            AgentKind::Later { .. } => {
-                return Err(AgentError::Later { agent: spec.name.clone(), kind: spec.kind.name().into() });
-            }
+            AgentKind::Unbound => return Err(AgentError::Unbound { agent: spec.name.clone() }),
         };
         Ok(Arc::new(guard::Guard::new(spec, agent)) as Arc<dyn Agent>)
     });

@@ -6,7 +6,6 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    clock,
     event::{Outcome, Path, Reason, Type},
     topology::{BreakerSpec, HttpSpec, LeadScoreSpec, ServiceKind, ServiceSpec, SourceSpec, Start},
 };
@@ -95,10 +94,9 @@ fn refusal(topology: &Topology) -> String {
 }
 
 #[test]
-fn what_is_not_in_this_version_is_refused_by_name() {
-    let later = || "local_llm".into();
-    let agents = topology(vec![], vec![spec(AgentKind::Later { kind: later() })]);
-    assert_eq!(refusal(&agents), "HW505 agent \"agent\": type local_llm is not in this version");
+fn a_function_that_is_bound_to_no_service_is_refused_by_name() {
+    let agents = topology(vec![], vec![spec(AgentKind::Unbound)]);
+    assert_eq!(refusal(&agents), "HW505 agent \"agent\": a function that is bound to no service");
 }
 
 #[test]
@@ -260,31 +258,5 @@ proptest! {
             }
             prop_assert_eq!(&record.parts, &again.parts);
         }
-    }
-}
-
-/// Prints what an event costs each agent: `cargo test --lib cost_of_an_event -- --ignored --nocapture`.
-#[test]
-#[ignore = "a measurement, not a check"]
-fn cost_of_an_event() {
-    const EVENTS: i64 = 100_000;
-    let (topology, agents, mut states) = shop();
-    let mut spent = vec![Duration::ZERO; agents.len()];
-    let mut bytes = vec![0; agents.len()];
-    let mut written = Vec::new();
-    for offset in 0..EVENTS {
-        let mut record = event(offset, offset, ["page", "track"][offset as usize % 2], "Product Added");
-        record.parts = vec![Part::default(); agents.len()];
-        for (index, agent) in agents.iter().enumerate() {
-            written.clear();
-            let start = clock::now();
-            let Step::Ordered(part) = agent.start(&record) else { panic!("not ordered") };
-            record.parts[index] = agent.ordered().unwrap().run(&record, part, &mut states[index], &mut written).part;
-            spent[index] += start.elapsed();
-            bytes[index] = written.len().max(bytes[index]);
-        }
-    }
-    for (index, spec) in topology.agents.iter().enumerate() {
-        eprintln!("{}: {} ns, {} bytes of state", spec.name, spent[index].as_nanos() as i64 / EVENTS, bytes[index]);
     }
 }

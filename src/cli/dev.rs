@@ -12,10 +12,10 @@ use clap::Args;
 use super::{complain, exit, print};
 use crate::{
     dev::{
-        counted::grouped,
         demo::{DemoOptions, run as tell},
         world::{World, WorldError, WorldOptions},
     },
+    state::grouped,
     topology::{Placement, render},
 };
 

@@ -58,10 +58,11 @@ pub fn run(args: &StateArgs) -> u8 {
         Err(code) => return code,
     };
     let tables = state_tables(&topology);
-    if !tables.contains(&&*args.table) {
-        complain(&format!("no table \"{}\" in {}. There are: {}", args.table, topology.name, tables.join(", ")));
+    let Some(table) = tables.iter().find(|table| *table.name == *args.table) else {
+        let names: Vec<&str> = tables.iter().map(|table| &*table.name).collect();
+        complain(&format!("no table \"{}\" in {}. There are: {}", args.table, topology.name, names.join(", ")));
         return exit::USAGE;
-    }
+    };
     let settings = match Settings::load(environment(), args.config.as_deref()) {
         Ok(settings) => settings,
         Err(error) => {
@@ -74,7 +75,7 @@ pub fn run(args: &StateArgs) -> u8 {
             Ok(admin) => admin,
             Err(error) => return super::unavailable(&error),
         };
-        match state_of(&topology, &admin, &args.table, &args.key, Arc::new(patient())).await {
+        match state_of(&admin, table, &args.key, Arc::new(patient())).await {
             Ok(state) => answer(&state, args),
             Err(error) => super::unavailable(&error),
         }

@@ -5,6 +5,8 @@ use std::time::Duration;
 use chrono::DateTime;
 use serde_json::Value as Json;
 
+use crate::state::grouped;
+
 /// The first trigger, as the receiver got it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct FirstTrigger {
@@ -149,19 +151,6 @@ pub(super) fn percent(part: u64, whole: u64) -> u64 {
     (part.saturating_mul(100)).checked_div(whole).unwrap_or_default().min(100)
 }
 
-/// `9,987`.
-pub fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::with_capacity(digits.len() * 4 / 3);
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -194,10 +183,5 @@ mod tests {
         assert!(!Reckoning { lost: 1, ..good }.passed());
         assert!(!Reckoning { twice: 1, ..good }.passed());
         assert!(!Reckoning::default().passed());
-    }
-
-    #[test]
-    fn numbers_are_grouped_by_thousands() {
-        assert_eq!([0, 999, 1_000, 9_987, 1_234_567].map(grouped), ["0", "999", "1,000", "9,987", "1,234,567"]);
     }
 }

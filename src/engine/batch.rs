@@ -64,6 +64,9 @@ impl Outputs {
     /// Of records with the same topic, partition and key leaves the last one, for topics from `first` on: their values
     /// say all of a key's state, so the earlier ones say nothing more.
     pub fn keep_last_of_each_key(&mut self, first: usize) {
+        if self.records.iter().all(|output| output.topic < first) {
+            return;
+        }
         let mut seen = HashSet::new();
         let mut keep: Vec<bool> = self.records.iter().map(|output| output.topic < first).collect();
         for (output, keep) in self.records.iter().zip(&mut keep).rev() {

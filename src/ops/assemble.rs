@@ -22,9 +22,7 @@ use crate::{
         control::ControlError,
     },
     service::{ServiceError, Services},
-    stage::{
-        Admission, ControlGate, DeadLetters, Decide, Deliver, Enrich, Front, Intake, Lookups, ReadControl, Withheld,
-    },
+    stage::{Admission, ControlGate, DeadLetters, Decide, Deliver, Enrich, Front, Intake, Lookups, ReadControl},
     state::StateError,
     topology::{Fallback, StageSpec, Topology},
     worker::{Committer, Control, OffsetCommitter, Stage, Stats, TransactionCommitter, Worker, WorkerSettings},
@@ -120,8 +118,8 @@ pub(super) async fn partitions(topology: &Topology, settings: &Settings) -> Resu
         topics[0] = topology.source.topic.to_string();
     }
     let ids = tables::of_intake(topology).filter(|_| !topology.source.keyed).map(|table| table.topic);
-    topics
-        .extend(tables::of(topology).into_iter().map(|table| table.topic).filter(|topic| Some(topic) != ids.as_ref()));
+    let states = tables::of(topology).into_iter().map(|table| table.topic).filter(|topic| Some(topic) != ids.as_ref());
+    topics.extend(states.map(|topic| topic.to_string()));
     let admin = Admin::new(settings)?;
     let found = admin.topics(&topics).await?;
     let counted = topics.into_iter().map(|topic| (found.get(&topic).map(|state| state.partitions), topic));
@@ -213,7 +211,7 @@ impl Assembly<'_> {
             max_bytes: MAX_RECORD_BYTES,
         };
         let mut outputs = vec![output.into(), self.topology.topic("dead-letters").into()];
-        outputs.extend(tables::of_intake(self.topology).map(|table| Arc::from(table.topic)));
+        outputs.extend(tables::of_intake(self.topology).map(|table| table.topic));
         let group = self.topology.topic("intake");
         self.transactional("intake", self.topology.source.topic.clone(), &group, outputs, stage, stats)
     }
@@ -241,7 +239,7 @@ impl Assembly<'_> {
         let tables = tables::of_stage(topology, spec);
         let stage = Enrich {
             memory: self.memory(spec, &tables, &stats)?,
-            withheld: Withheld::default(),
+            stats: stats.clone(),
             front: if keyed {
                 Front::Raw {
                     admission: Box::new(self.admission(&stats)),
@@ -283,7 +281,7 @@ impl Assembly<'_> {
         let mut outputs =
             vec![spec.output.clone(), topology.topic("dead-letters").into(), topology.topic("triggers").into()];
         let ids = keyed.then(|| tables::of_intake(topology)).flatten();
-        outputs.extend(tables.into_iter().chain(ids).map(|table| Arc::from(table.topic)));
+        outputs.extend(tables.into_iter().chain(ids).map(|table| table.topic));
         self.transactional(&spec.name, input, &group, outputs, stage, stats)
     }
 

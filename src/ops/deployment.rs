@@ -93,7 +93,10 @@ impl Deployment {
         let ids = tables::of_intake(topology).map(|table| table.topic);
         topics.extend(tables::of(topology).into_iter().map(|table| {
             let window_ms = table.window.map(|window| u64::try_from(window.as_millis()).unwrap_or(u64::MAX));
-            Topic { role: Role::State { window_ms, of_raw: ids.as_ref() == Some(&table.topic) }, name: table.topic }
+            Topic {
+                role: Role::State { window_ms, of_raw: ids.as_ref() == Some(&table.topic) },
+                name: table.topic.to_string(),
+            }
         }));
 
         let subject = |topic: &str, schema: &str, foreign| Subject {

@@ -2,19 +2,18 @@
 
 use std::sync::Arc;
 
-use super::OpsError;
+use super::{OpsError, tables};
 use crate::{
     codec::murmur2,
     kafka::{
         admin::Admin,
         lookup::{Found, Watch, last_of_key},
     },
+    stage::StateTable,
     topology::{Topology, codes},
 };
 
-/// Tables beside those of agents.
-const OWN_TABLES: [&str; 2] = [DEDUP, "decide"];
-/// Its keys are event ids, which lie wherever their events did.
+/// The table whose keys are event ids, which lie wherever their events did.
 const DEDUP: &str = "dedup";
 
 /// What was looked for, and what was found.
@@ -27,28 +26,21 @@ pub struct StateOf {
     pub found: Option<Found>,
 }
 
-/// The tables that a topology may have: its agents' and ours.
-pub fn tables(topology: &Topology) -> Vec<&str> {
-    topology.agents.iter().map(|agent| &*agent.name).chain(OWN_TABLES).collect()
+/// The tables of a topology: of its agents with state, and ours.
+pub fn tables(topology: &Topology) -> Vec<StateTable> {
+    tables::of(topology)
 }
 
 /// Reads a table's changelog for one key. `watch` is told how far it is.
-pub async fn state_of(
-    topology: &Topology,
-    admin: &Admin,
-    table: &str,
-    key: &str,
-    watch: Arc<Watch>,
-) -> Result<StateOf, OpsError> {
-    let topic = format!("{}.state.{table}", topology.name);
+pub async fn state_of(admin: &Admin, table: &StateTable, key: &str, watch: Arc<Watch>) -> Result<StateOf, OpsError> {
+    let topic = table.topic.to_string();
     let topics = admin.topics(std::slice::from_ref(&topic)).await?;
     let Some(state) = topics.get(&topic) else {
         let code = codes::HW504;
-        let message =
-            format!("{code} topic {topic} does not exist: {table} keeps no state, or `headwater apply` has not run");
+        let message = format!("{code} topic {topic} does not exist. Run `headwater apply`");
         return Err(OpsError::Refused(message));
     };
-    let partitions = match table {
+    let partitions = match &*table.name {
         DEDUP => (0..state.partitions).collect(),
         _ => vec![murmur2::partition(key.as_bytes(), state.partitions)],
     };

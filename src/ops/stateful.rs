@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{
     assemble::{Assembly, RunError},
-    tables::{self, Table},
+    tables,
 };
 use crate::{
     stage::{Dedup, Enrich, LocalState, Memory, StateTable},
@@ -18,21 +18,13 @@ const STATE_MEMORY: usize = 64 << 20;
 
 impl Assembly<'_> {
     /// The durable side of these tables of a stage's worker.
-    fn durable(&self, stage: &str, tables: &[Table], stats: &Arc<Stats>) -> Result<Box<dyn Durable>, RunError> {
+    fn durable(&self, stage: &str, tables: &[StateTable], stats: &Arc<Stats>) -> Result<Box<dyn Durable>, RunError> {
         let folder =
             self.settings.state_dir.join(&*self.topology.name).join(folder_name(&self.settings.pod)).join(stage);
-        let tables: Vec<StateTable> = tables
-            .iter()
-            .map(|table| StateTable {
-                name: table.name.as_str().into(),
-                topic: table.topic.as_str().into(),
-                window: table.window,
-            })
-            .collect();
         Ok(Box::new(LocalState::open(
             self.settings,
             &folder,
-            &tables,
+            tables,
             self.partitions.max(1).unsigned_abs(),
             stats.clone(),
         )?))
@@ -49,11 +41,16 @@ impl Assembly<'_> {
     }
 
     /// What the stage remembers, where any of its agents or decide does.
-    pub fn memory(&self, spec: &StageSpec, tables: &[Table], stats: &Arc<Stats>) -> Result<Option<Memory>, RunError> {
+    pub fn memory(
+        &self,
+        spec: &StageSpec,
+        tables: &[StateTable],
+        stats: &Arc<Stats>,
+    ) -> Result<Option<Memory>, RunError> {
         if tables.is_empty() {
             return Ok(None);
         }
-        let table = |name: &str| tables.iter().position(|table| table.name == name);
+        let table = |name: &str| tables.iter().position(|table| *table.name == *name);
         let of_agent = |agent: &usize| {
             let agent = &self.topology.agents[*agent];
             table(&agent.name).filter(|_| agent.kind.keeps_state())

@@ -31,8 +31,9 @@ use crate::{
     codec::intake,
     event::{Origin, Record, Trigger},
     service::{ServiceError, Services},
-    stage::{Decide, Decided, Withheld},
+    stage::{Decide, Decided},
     topology::{AgentKind, AgentSpec, Case, CaseStep, LocalLlmSpec, Topology},
+    worker::Stats,
 };
 use stand_in::{Prompt, StandIn, falls_to_lexicon};
 
@@ -178,7 +179,7 @@ impl Rehearsal {
         self.decide.settle(record);
         let mut triggers = Vec::new();
         let fired: Result<bool, std::convert::Infallible> =
-            self.decide.decide(record, person, &Withheld::default(), |trigger| {
+            self.decide.decide(record, person, &Stats::default(), |trigger| {
                 triggers.push(trigger);
                 Ok(())
             });
@@ -192,7 +193,7 @@ impl Rehearsal {
 /// Whether the agent asks somebody, or needs what is not in the binary.
 fn leaves_the_process(kind: &AgentKind) -> bool {
     match kind {
-        AgentKind::Function { .. } | AgentKind::Later { .. } => true,
+        AgentKind::Function { .. } | AgentKind::Unbound => true,
         AgentKind::LocalLlm(model) => &*model.model != LEXICON,
         _ => false,
     }
@@ -217,7 +218,5 @@ fn bare(topology: &Topology, spec: &AgentSpec) -> Result<Arc<dyn Agent>, Rehears
     }
     let alone = Topology { agents: vec![spec.clone()], services: Vec::new(), ..topology.clone() };
     let services = Services::build(&alone)?;
-    agent::build(&alone, &services)?
-        .pop()
-        .ok_or(RehearseError::Agent(AgentError::Later { agent: spec.name.clone(), kind: spec.kind.name().into() }))
+    agent::build(&alone, &services)?.pop().ok_or(RehearseError::Agent(AgentError::Unbound { agent: spec.name.clone() }))
 }

@@ -145,7 +145,7 @@ impl Agent for StandIn {
 fn asks_with(topology: &Topology, spec: &AgentSpec) -> Vec<Path> {
     let service = match spec.kind {
         AgentKind::Function { service } => topology.services.get(service),
-        AgentKind::Later { .. } | AgentKind::LocalLlm(_) => None,
+        AgentKind::Unbound | AgentKind::LocalLlm(_) => None,
         _ => return Vec::new(),
     };
     let is_asked = |name: &str| match service.map(|service| &service.kind) {
@@ -170,9 +170,8 @@ fn is_absent(value: &Value) -> bool {
 /// Where the agent's values come from when all is well.
 fn source_of(kind: &AgentKind) -> Source {
     match kind {
-        AgentKind::Function { .. } | AgentKind::Later { .. } => Source::Live,
-        AgentKind::Session(_) | AgentKind::Funnel(_) | AgentKind::Attribution(_) => Source::State,
-        AgentKind::LeadScore(score) if score.half_life.is_some() => Source::State,
+        AgentKind::Function { .. } | AgentKind::Unbound => Source::Live,
+        kind if kind.keeps_state() => Source::State,
         _ => Source::Local,
     }
 }

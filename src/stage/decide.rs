@@ -1,14 +1,12 @@
 //! Decide: the record is complete; which campaigns does it trigger?
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, atomic::AtomicU64},
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::{
+    agent::Decoded,
     clock,
     event::{Outcome, Part, Place, Reason, Record, Trigger},
     expr::Truth,
@@ -34,18 +32,10 @@ pub struct Decided {
     fired: BTreeMap<String, i64>,
 }
 
-/// Why rules that held fired nothing.
-#[derive(Debug, Default)]
-pub struct Withheld {
-    pub consent: AtomicU64,
-    pub cooldown: AtomicU64,
-    pub repeat: AtomicU64,
-}
-
 impl Decided {
-    /// What is stored of a person; what cannot be read is as if nothing were.
-    pub fn decode(bytes: Option<&[u8]>) -> Self {
-        bytes.and_then(|bytes| serde_json::from_slice(bytes).ok()).unwrap_or_default()
+    /// What is stored of a person. What cannot be read begins anew, and is said.
+    pub fn decode(bytes: Option<&[u8]>) -> Decoded {
+        Decoded::read::<Decided>(bytes)
     }
 
     /// As it is to be stored.
@@ -86,7 +76,7 @@ impl Decide {
         &self,
         record: &Record,
         person: &mut Decided,
-        withheld: &Withheld,
+        stats: &Stats,
         mut fire: impl FnMut(Trigger) -> Result<(), E>,
     ) -> Result<bool, E> {
         let place = record.origin.place();
@@ -98,11 +88,11 @@ impl Decide {
                 continue;
             }
             if rule.consent.as_ref().is_some_and(|purpose| !record.event.consents_to(purpose)) {
-                Stats::count(&withheld.consent);
+                Stats::count(&stats.withheld_consent);
                 continue;
             }
             if repeat && !record.refire {
-                Stats::count(&withheld.repeat);
+                Stats::count(&stats.withheld_repeat);
                 continue;
             }
             if let Some(cooldown_ms) =
@@ -111,7 +101,7 @@ impl Decide {
             {
                 // However late an event comes, it is not before the cooldown's end: of a pile of old ones none fires.
                 if person.fired.get(&*rule.campaign).is_some_and(|last| now_ms.saturating_sub(*last) < cooldown_ms) {
-                    Stats::count(&withheld.cooldown);
+                    Stats::count(&stats.withheld_cooldown);
                     continue;
                 }
                 fired.push(&rule.campaign);
@@ -227,7 +217,7 @@ mod tests {
             fired += 1;
             Ok::<_, std::convert::Infallible>(())
         };
-        let changed = decide.decide(record, person, &Withheld::default(), count).unwrap();
+        let changed = decide.decide(record, person, &Stats::default(), count).unwrap();
         (fired, changed)
     }
 
@@ -267,19 +257,22 @@ mod tests {
         run(&with, &mut person, &at(1, 5_000));
         let written = person.encode();
         assert_eq!(written, br#"{"at":{"tag":7,"offset":1},"fired":{"win-back":5000}}"#);
-        let mut read = Decided::decode(Some(&written));
-        assert_eq!(read, person);
-        assert_eq!(run(&with, &mut read, &at(2, 5_500)), (0, true));
-        run(&decide(None), &mut read, &at(3, 5_600));
+        let mut stored = Decided::decode(Some(&written));
+        let read: &mut Decided = stored.get_mut().unwrap();
+        assert_eq!(*read, person);
+        assert_eq!(run(&with, read, &at(2, 5_500)), (0, true));
+        run(&decide(None), read, &at(3, 5_600));
         assert_eq!(read.encode(), br#"{"at":{"tag":7,"offset":3}}"#);
-        assert_eq!(Decided::decode(Some(b"not JSON")), Decided::default());
+        let mut foreign = Decided::decode(Some(b"not JSON"));
+        assert!(foreign.is_unreadable && !Decided::decode(None).is_unreadable);
+        assert_eq!(foreign.get_mut(), Some(&mut Decided::default()));
     }
 
     #[test]
     fn a_trigger_that_could_not_be_written_leaves_no_trace() {
         let (decide, mut person) = (decide(Some(1_000)), Decided::default());
         assert_eq!(
-            decide.decide(&at(1, 5_000), &mut person, &Withheld::default(), |_| Err("too large")),
+            decide.decide(&at(1, 5_000), &mut person, &Stats::default(), |_| Err("too large")),
             Err("too large")
         );
         assert_eq!(person, Decided::default());

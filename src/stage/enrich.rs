@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 use futures::{FutureExt, future::BoxFuture};
 
 use super::{
-    Admission, ControlGate, DeadLetters, Decide, Dedup, Lookups, Memory, Withheld,
+    Admission, ControlGate, DeadLetters, Decide, Dedup, Lookups, Memory,
     dedup::Judged,
     intake::{Admitted, burial},
     memory::Left,
@@ -18,7 +18,7 @@ use crate::{
     event::{Class, DeadLetter, Outcome, Part, Record},
     kafka::{Input, KafkaError, Written},
     topology::codes,
-    worker::{Accept, Burial, Hold, Stage},
+    worker::{Accept, Burial, Hold, Stage, Stats},
 };
 
 /// What a stage reads.
@@ -42,8 +42,7 @@ pub struct Enrich {
     /// Agents (indexes into the record's parts) whose failure asks for a copy among the dead letters.
     pub copies: Vec<usize>,
     pub encoder: RecordEncoder,
-    /// Rules that held and fired nothing.
-    pub withheld: Withheld,
+    pub stats: Arc<Stats>,
     /// In the last stage: the rules, and the encoder of triggers (output topic 2).
     pub decide: Option<(Decide, TriggerEncoder)>,
     pub dead_letters: DeadLetters,
@@ -208,7 +207,7 @@ impl Stage for Enrich {
             agent_names,
             topology_version,
             memory,
-            withheld,
+            stats,
             ..
         } = self;
         let (record, left) = match work {
@@ -239,7 +238,7 @@ impl Stage for Enrich {
         }
         if let (Some((decide, encoder)), Some(memory)) = (decide, memory) {
             memory.decide(input, outputs, |person, outputs| {
-                decide.decide(record, person, withheld, |trigger| {
+                decide.decide(record, person, stats, |trigger| {
                     let pushed =
                         outputs.push(2, input.partition, source, key, *max_bytes, |out| encoder.encode(&trigger, out));
                     pushed.map(|_| ()).map_err(burial)

@@ -23,9 +23,11 @@ const SWEEP_PER_WRITE: usize = 4;
 const SWEEP_MORE: usize = 64;
 
 /// One table and its changelog topic.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StateTable {
+    /// The agent's name, `decide` or `dedup`.
     pub name: Arc<str>,
+    /// `<topology>.state.<name>`.
     pub topic: Arc<str>,
     /// How long an entry counts; `None` is for ever.
     pub window: Option<Duration>,

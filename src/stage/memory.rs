@@ -106,10 +106,7 @@ impl Memory {
                 resume_unwind(panic)
             }
         };
-        if std::mem::take(&mut state.is_unreadable) {
-            Stats::count(&self.stats.unreadable_states);
-            tracing::warn!(partition, table, "a key's state cannot be read, or is too large, and begins anew");
-        }
+        note_unreadable(state, &self.stats, partition, table);
         if ran.changed {
             let value: Arc<[u8]> = value.into();
             self.keeper.wrote_and_kept(partition, table, key, value.clone());
@@ -127,10 +124,10 @@ impl Memory {
     ) -> Result<(), Burial> {
         let Some(table) = self.decide else { return Ok(()) };
         let key = input.key.unwrap_or_default();
-        let decode = |bytes: Option<&[u8]>| Decoded::of(Decided::decode(bytes));
-        let person = self.keeper.get(input.partition, table, key, decode).and_then(Decoded::get_mut);
         // Without it there is a fault, and the worker ends before this is committed.
-        let Some(person) = person else { return Ok(()) };
+        let Some(state) = self.keeper.get(input.partition, table, key, Decided::decode) else { return Ok(()) };
+        note_unreadable(state, &self.stats, input.partition, table);
+        let Some(person) = state.get_mut() else { return Ok(()) };
         if decide(person, outputs)? {
             let value = person.encode();
             self.keeper.wrote(input.partition, table, key, value.len());
@@ -164,6 +161,14 @@ impl Memory {
     /// Why a state could not be had.
     pub fn fault(&mut self) -> Option<StateError> {
         self.keeper.fault()
+    }
+}
+
+/// Counts and says, once, that a key's state could not be used.
+fn note_unreadable(state: &mut Decoded, stats: &Stats, partition: i32, table: usize) {
+    if std::mem::take(&mut state.is_unreadable) {
+        Stats::count(&stats.unreadable_states);
+        tracing::warn!(partition, table, "a key's state cannot be read, or is too large, and begins anew");
     }
 }
 

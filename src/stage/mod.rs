@@ -22,7 +22,7 @@ mod memory;
 
 pub use control::{ControlGate, ControlState, ReadControl};
 pub use dead_letters::DeadLetters;
-pub use decide::{Decide, Decided, Withheld};
+pub use decide::{Decide, Decided};
 pub use dedup::{Dedup, REFIRE, REPLAY};
 pub use deliver::Deliver;
 pub use enrich::{Enrich, Front};

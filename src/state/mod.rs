@@ -28,7 +28,7 @@ mod tests;
 pub use error::StoreError;
 pub use keeper::{Durable, Keeper, StateError};
 pub use partition::{Entry, Mark, PartitionStore, Position, Swept, Write};
-pub use progress::Progress;
+pub use progress::{Progress, grouped};
 pub use recent::Recent;
 pub use restore::{LogBounds, Plan, Rebuild, plan};
 pub use store::{Limits, Store, Usage};

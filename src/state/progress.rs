@@ -49,8 +49,8 @@ impl fmt::Display for Progress {
     }
 }
 
-/// Digits in groups of three.
-fn grouped(number: u64) -> String {
+/// Digits in groups of three: `9,987`.
+pub fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (index, digit) in digits.chars().enumerate() {
@@ -93,7 +93,7 @@ mod tests {
 
     #[test]
     fn digits_stand_in_threes() {
-        assert_eq!([0, 999, 1_000, 1_234_567].map(grouped), ["0", "999", "1,000", "1,234,567"]);
+        assert_eq!([0, 999, 1_000, 9_987, 1_234_567].map(grouped), ["0", "999", "1,000", "9,987", "1,234,567"]);
     }
 
     #[test]

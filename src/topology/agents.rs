@@ -163,7 +163,7 @@ impl Build<'_> {
             (AgentBody::Session(keys), _) => Some(AgentKind::Session(keyed::session(keys, findings))),
             (AgentBody::Attribution(keys, _), _) => Some(AgentKind::Attribution(attribution(keys, binding))),
             (AgentBody::LocalLlm(keys, _), _) => Some(AgentKind::LocalLlm(local_llm(keys))),
-            (AgentBody::Function(..), Binding::Unbound) => Some(AgentKind::Later { kind: "function (unbound)".into() }),
+            (AgentBody::Function(..), Binding::Unbound) => Some(AgentKind::Unbound),
             (AgentBody::Function(..) | AgentBody::Private(..), _) => None,
         };
         let (attempts, fallback) = match &raw.body {

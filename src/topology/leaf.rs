@@ -22,6 +22,7 @@ macro_rules! leaf_schema {
         }
     )*};
 }
+pub(super) use leaf_schema;
 
 leaf_schema! {
     Text = { "type": ["string", "number", "boolean"] }

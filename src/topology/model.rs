@@ -102,10 +102,8 @@ pub enum AgentKind {
     Attribution(AttributionSpec),
     /// Sentiment of a text.
     LocalLlm(LocalLlmSpec),
-    /// Parsed and checked; `run` refuses it in this version, by this type name.
-    Later {
-        kind: Arc<str>,
-    },
+    /// A function that is bound to no service: `run` refuses it.
+    Unbound,
 }
 
 #[derive(Debug, Clone)]
@@ -284,7 +282,7 @@ impl AgentSpec {
 
 impl AgentKind {
     /// Its name in the file.
-    pub fn name(&self) -> &str {
+    pub fn name(&self) -> &'static str {
         match self {
             AgentKind::GeoIp { .. } => "geoip",
             AgentKind::UserAgent { .. } => "user_agent",
@@ -294,7 +292,7 @@ impl AgentKind {
             AgentKind::Funnel(_) => "funnel",
             AgentKind::Attribution(_) => "attribution",
             AgentKind::LocalLlm(_) => "local_llm",
-            AgentKind::Later { kind } => kind,
+            AgentKind::Unbound => "function (unbound)",
         }
     }
 

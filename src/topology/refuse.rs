@@ -24,13 +24,10 @@ pub fn plan_refusals(topology: &Topology) -> Vec<Diagnostic> {
     };
     for agent in &topology.agents {
         match &agent.kind {
-            AgentKind::Later { kind } if &**kind == "function (unbound)" => refuse(
+            AgentKind::Unbound => refuse(
                 format!("agent \"{}\": a function that is bound to no service", agent.name),
                 "Bind it: services.<name>: { type: hubspot, token: … }",
             ),
-            AgentKind::Later { kind } => {
-                refuse(format!("agent \"{}\": type {kind}", agent.name), "Take the agent away, and what reads it");
-            }
             AgentKind::LocalLlm(llm) if !cfg!(feature = "ml") && !llm.is_lexicon() && !agent.has_stand_in() => refuse(
                 format!("agent \"{}\": local_llm with model \"{}\" (cargo feature ml)", agent.name, llm.model),
                 "Build with --features ml, declare fallback: lexicon, or write model: lexicon",

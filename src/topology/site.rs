@@ -85,7 +85,7 @@ fn why_absent(agent: &AgentSpec) -> Option<&'static str> {
     let calls = match &agent.kind {
         AgentKind::Function { .. } => true,
         AgentKind::LocalLlm(llm) => !llm.is_lexicon(),
-        AgentKind::Later { kind } => &**kind == "function (unbound)",
+        AgentKind::Unbound => true,
         _ => false,
     };
     let caches = agent.fallback.contains(&Fallback::Cache);

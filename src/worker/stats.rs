@@ -39,6 +39,10 @@ pub struct Stats {
     pub repeats: AtomicU64,
     /// Events that say they happened after they were received, by more than clocks differ: taken to have happened then.
     pub from_the_future: AtomicU64,
+    /// Triggers that were not fired although their rule held: without consent, within the cooldown, for a repeat.
+    pub withheld_consent: AtomicU64,
+    pub withheld_cooldown: AtomicU64,
+    pub withheld_repeat: AtomicU64,
     /// States of keys that could not be read and began anew.
     pub unreadable_states: AtomicU64,
     /// About the bytes that states of keys in use lately take of the memory.
@@ -58,13 +62,24 @@ impl Stats {
         let ms = |histogram: &Histogram, quantile| {
             histogram.quantile_ms(quantile).map_or_else(|| "–".to_owned(), |ms| format!("{ms:.1}"))
         };
+        let unusual: String = [
+            (" · from the future", &self.from_the_future),
+            (" · unreadable states", &self.unreadable_states),
+            (" · without consent", &self.withheld_consent),
+            (" · in cooldown", &self.withheld_cooldown),
+            (" · repeats held back", &self.withheld_repeat),
+        ]
+        .iter()
+        .filter(|(_, counter)| read(counter) > 0)
+        .map(|(what, counter)| format!("{what} {}", read(counter)))
+        .collect();
         let state = match (read(&self.state_memory_bytes), read(&self.state_disk_bytes)) {
             (0, 0) => String::new(),
             (memory, disk) => format!(" · state {:.1} MB in memory, {:.1} MB on disk", mb(memory), mb(disk)),
         };
         format!(
             "{name:<16} in {} · out {} · duplicates {} · repeats {} · dead letters {} · commits {} (p50 {} p99 {} ms) · hop p50 {} p99 {} ms · aborts {} · \
-             recycles {} · lost {}{state}",
+             recycles {} · lost {}{unusual}{state}",
             read(&self.taken),
             read(&self.released),
             read(&self.duplicates),

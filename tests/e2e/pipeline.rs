@@ -4,9 +4,8 @@ use std::time::Duration;
 
 use apache_avro::types::Value;
 
-use super::site::{LIMIT, OnDevelopmentBroker, Site, apache_kafka};
+use super::site::{LIMIT, OnDevelopmentBroker, Site, apache_kafka, stop};
 use crate::support::{
-    headwater::Headwater,
     verifier::{at, text},
     wait::wait_until,
     world::{Cluster, cases},
@@ -83,13 +82,6 @@ fn run_and_verify(cluster: &impl Cluster, placement: &str, topics: &[&str]) {
     // A stage at rest has lag 0, transaction markers included.
     wait_until(LIMIT, || site.has_no_lag(topics), || "lag stays".to_owned());
     stop(run);
-}
-
-/// SIGTERM ends a run within seconds, with 0.
-fn stop(run: Headwater) {
-    run.sigterm();
-    let status = run.wait(Duration::from_secs(30));
-    assert!(status.success(), "{status}\n{}", run.stderr());
 }
 
 fn what_cannot_be_processed_is_a_dead_letter_and_stops_nothing(cluster: impl Cluster) {

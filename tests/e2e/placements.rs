@@ -9,11 +9,10 @@ use std::{
 use apache_avro::types::Value;
 
 use super::{
-    site::{OnDevelopmentBroker, Site, apache_kafka},
+    site::{OnDevelopmentBroker, Site, apache_kafka, stop},
     state::history,
 };
 use crate::support::{
-    headwater::Headwater,
     verifier::{at, text},
     wait::say,
     world::{Cluster, cases},
@@ -85,12 +84,6 @@ fn outcome(cluster: &impl Cluster, placement: &str, edits: &[(&str, &str)], even
         }
     }
     Outcome { site, said }
-}
-
-fn stop(run: Headwater) {
-    run.sigterm();
-    let status = run.wait(Duration::from_secs(30));
-    assert!(status.success(), "{status}\n{}", run.stderr());
 }
 
 fn assert_same(one: &Outcome, other: &Outcome) {

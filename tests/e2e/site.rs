@@ -355,6 +355,13 @@ impl Site {
     }
 }
 
+/// SIGTERM ends a run within seconds, with 0.
+pub fn stop(run: Headwater) {
+    run.sigterm();
+    let status = run.wait(Duration::from_secs(30));
+    assert!(status.success(), "{status}\n{}", run.stderr());
+}
+
 fn borrowed(env: &[(String, String)]) -> Vec<(&str, &str)> {
     env.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect()
 }

@@ -8,7 +8,7 @@ use std::{
 use headwater::{dev::traffic::Traffic, event::Event};
 use serde_json::Value as Json;
 
-use super::site::{LIMIT, OnDevelopmentBroker, Site, apache_kafka};
+use super::site::{LIMIT, OnDevelopmentBroker, Site, apache_kafka, stop};
 use crate::support::{
     headwater::Headwater,
     kafka::{has_tools, java_tool},
@@ -89,12 +89,6 @@ fn event_ids(site: &Site) -> Vec<String> {
 
 fn trigger_ids(site: &Site) -> Vec<String> {
     site.verifier().values("triggers").iter().map(|(_, trigger)| text(at(trigger, "id")).expect("an id")).collect()
-}
-
-pub fn stop(run: Headwater) {
-    run.sigterm();
-    let status = run.wait(Duration::from_secs(30));
-    assert!(status.success(), "{status}\n{}", run.stderr());
 }
 
 pub fn wait_for_ids(site: &Site, run: &Headwater, count: usize) {

@@ -9,8 +9,8 @@ use std::{
 use headwater::event::Event;
 
 use super::{
-    site::{LIMIT, OnDevelopmentBroker, Site, apache_kafka},
-    state::{KEPT, assert_same_memory, history, remembered, stop, wait_for_ids},
+    site::{LIMIT, OnDevelopmentBroker, Site, apache_kafka, stop},
+    state::{KEPT, assert_same_memory, history, remembered, wait_for_ids},
 };
 use crate::support::{
     headwater::Headwater,

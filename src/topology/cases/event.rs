@@ -10,6 +10,7 @@ use crate::{
     topology::{
         codes,
         decode::{Cx, Decode, Flag, Json, Name, Number, Table, raw},
+        leaf::leaf_schema,
         yaml::{Node, Span},
     },
 };
@@ -84,17 +85,6 @@ impl Decode for Loose {
             None => Some(Json::decode(node, cx)?.value.to_string()),
         }))
     }
-}
-
-/// What an editor would be told of a leaf.
-macro_rules! leaf_schema {
-    ($($ty:ident = $schema:tt)*) => {$(
-        impl JsonSchema for $ty {
-            fn inline_schema() -> bool { true }
-            fn schema_name() -> Cow<'static, str> { stringify!($ty).into() }
-            fn json_schema(_: &mut SchemaGenerator) -> Schema { json_schema!($schema) }
-        }
-    )*};
 }
 
 leaf_schema! {

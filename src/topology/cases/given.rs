@@ -59,7 +59,7 @@ impl Build<'_> {
             return;
         };
         let agent = &self.topology.agents[index];
-        if from_state && !keeps_state(&agent.kind) {
+        if from_state && !agent.kind.keeps_state() {
             let message = format!("{} keeps no state", agent.name);
             let fix = format!("Write it beside state: given: {{ {}: … }}", agent.name);
             cx.findings.error(codes::HW107, name.span, message, fix);
@@ -180,16 +180,7 @@ fn failure(word: &Name, cx: &mut Cx) -> Option<Reason> {
 
 /// Whether it calls a service.
 fn asks(kind: &AgentKind) -> bool {
-    matches!(kind, AgentKind::Function { .. } | AgentKind::Later { .. })
-}
-
-/// Whether it keeps state per key.
-fn keeps_state(kind: &AgentKind) -> bool {
-    match kind {
-        AgentKind::Session(_) | AgentKind::Funnel(_) | AgentKind::Attribution(_) => true,
-        AgentKind::LeadScore(score) => score.half_life.is_some(),
-        _ => false,
-    }
+    matches!(kind, AgentKind::Function { .. } | AgentKind::Unbound)
 }
 
 fn sample(agent: &AgentSpec) -> String {
