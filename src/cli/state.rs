@@ -60,7 +60,9 @@ pub fn run(args: &StateArgs) -> u8 {
     let tables = state_tables(&topology);
     let Some(table) = tables.iter().find(|table| *table.name == *args.table) else {
         let names: Vec<&str> = tables.iter().map(|table| &*table.name).collect();
-        complain(&format!("no table \"{}\" in {}. There are: {}", args.table, topology.name, names.join(", ")));
+        let there =
+            if names.is_empty() { "It keeps no state".to_owned() } else { format!("There are: {}", names.join(", ")) };
+        complain(&format!("no table \"{}\" in {}. {there}", args.table, topology.name));
         return exit::USAGE;
     };
     let settings = match Settings::load(environment(), args.config.as_deref()) {

@@ -15,12 +15,14 @@ use crate::support::{
 
 const PARTITIONS: i32 = 3;
 
-/// A topology of that name with an agent called session.
+/// A topology of that name with sessions, a duplicate check and a campaign.
 fn topology(folder: &Path, name: &str) -> String {
     let file = folder.join("topology.yaml");
     let text = format!(
-        "name: {name}\nsource: {{ topic: {name}.raw, key: [user_id, anonymous_id] }}\nagents:\n  \
-         - {{ name: session, type: geoip, database: \"${{GEOIP_DB}}\", input: {{ ip: event.ip }} }}\n"
+        "name: {name}\nsource: {{ topic: {name}.raw, key: [user_id, anonymous_id], dedup: 24h }}\nagents:\n  \
+         - {{ name: session, type: session }}\ntriggers:\n  \
+         - {{ campaign: back, when: session.number > 1, destination: hook }}\ndestinations:\n  \
+         hook: {{ type: webhook, url: \"https://hooks.example/\", secret: \"${{HOOK_SECRET}}\" }}\n"
     );
     std::fs::write(&file, text).expect("written");
     file.display().to_string()
@@ -77,7 +79,7 @@ pub fn the_last_committed_state_of_a_key_can_be_looked_at(cluster: impl Cluster)
     );
 
     let (code, _, err) = ask(&["sesion", "u1"]);
-    assert!(code == exit::USAGE && err.contains("There are: session, dedup, decide"), "{err}");
+    assert!(code == exit::USAGE && err.contains("There are: dedup, session, decide"), "{err}");
     let (code, _, err) = ask(&["decide", "u1"]);
     assert!(
         code == exit::UNAVAILABLE && err.contains(&format!("HW504 topic {name}.state.decide does not exist")),
